@@ -1,0 +1,153 @@
+"""Checks of a model card's fields: each returns the value in its final type or says in one sentence what is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dropiris.errors import ModelError
+from dropiris.intensity import IntensityRule
+from dropiris.volume import SPACING_RANGE, Structure
+
+# uint16 is the widest label array inference writes.
+LARGEST_LABEL = 65535
+
+
+def text(who: str, key: str, value: Any) -> str:
+    """A string; a list of strings is joined (MONAI writes authors either way)."""
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    if not isinstance(value, str):
+        raise ModelError(f"{who} has {key} {value!r}; it must be text.")
+    return value
+
+
+def pattern(who: str, key: str, value: Any, expected: re.Pattern[str], meaning: str) -> str:
+    if not isinstance(value, str) or not expected.fullmatch(value):
+        raise ModelError(f"{who} has {key} {value!r}; it must be {meaning}.")
+    return value
+
+
+def texts(who: str, key: str, value: Any) -> list[str]:
+    """A list of strings; a single string counts as a list of one."""
+    value = [value] if isinstance(value, str) else value
+    if not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise ModelError(f"{who} has {key} {value!r}; it must be a list of words.")
+    return list(value)
+
+
+def mapping(who: str, key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ModelError(f"{who} has {key} {value!r}; it must be an object of names and values.")
+    return dict(value)
+
+
+def items(who: str, key: str, data: Mapping[str, Any]) -> list[Any]:
+    """The list under ``key``, empty when absent."""
+    value = data.get(key, [])
+    if not isinstance(value, list | tuple):
+        raise ModelError(f"{who} has {key} {value!r}; it must be a list.")
+    return list(value)
+
+
+def window(who: str, value: Any) -> tuple[int, int, int]:
+    good = isinstance(value, list | tuple) and len(value) == 3
+    if not good or not all(isinstance(n, int) and not isinstance(n, bool) and 8 <= n <= 1024 for n in value):
+        raise ModelError(f"{who} has window {value!r}; it must be three whole numbers of voxels from 8 to 1024.")
+    return (value[0], value[1], value[2])
+
+
+def spacing(who: str, value: Any, method: str) -> tuple[float, float, float] | None:
+    if value is None:
+        if method == "dropgen":
+            raise ModelError(f"{who} has no spacing; a DropGen model needs three voxel sizes in mm.")
+        return None
+    low, high = SPACING_RANGE
+    good = isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(n, int | float) for n in value)
+    if not good or not all(low <= n <= high for n in value):
+        raise ModelError(f"{who} has spacing {value!r}; it must be three voxel sizes in mm.")
+    return (float(value[0]), float(value[1]), float(value[2]))
+
+
+def structure(who: str, item: Any) -> Structure:
+    """One structure from ``{label, name, color, terminology}``."""
+    if not isinstance(item, Mapping) or "label" not in item or "name" not in item:
+        raise ModelError(f"{who} has a structure {item!r} without label and name; export the model again.")
+    color = item.get("color", (0.5, 0.5, 0.5))
+    if not isinstance(color, list | tuple):
+        raise ModelError(f"{who} gives {item['name']!r} the color {color!r}; it must be three numbers from 0 to 1.")
+    return Structure(item["label"], item["name"], tuple(color), item.get("terminology", ""))  # type: ignore[arg-type]
+
+
+def structures(who: str, value: Any, method: str) -> tuple[Structure, ...]:
+    """Structures with unique names and labels from 1; a DropGen model has at least one."""
+    found = tuple(value)
+    for item in found:
+        label, name, color = item.label, item.name, item.color
+        if not isinstance(label, int) or isinstance(label, bool) or not 1 <= label <= LARGEST_LABEL:
+            raise ModelError(f"{who} gives {name!r} the label {label!r}; it must be from 1 to {LARGEST_LABEL}.")
+        if not isinstance(name, str) or not name.strip():
+            raise ModelError(f"{who} has a structure without a name (label {label}); name it.")
+        if len(color) != 3 or not all(isinstance(c, int | float) and 0 <= c <= 1 for c in color):
+            raise ModelError(f"{who} gives {name!r} the color {color!r}; it must be three numbers from 0 to 1.")
+        if not isinstance(item.terminology, str):
+            raise ModelError(f"{who} gives {name!r} a terminology that is not text; export the model again.")
+    for key in ("label", "name"):
+        values = [getattr(item, key) for item in found]
+        twice = [v for v in values if values.count(v) > 1]
+        if twice:
+            raise ModelError(f"{who} lists the structure {key} {twice[0]!r} twice; each must be unique.")
+    if method == "dropgen" and not found:
+        raise ModelError(f"{who} lists no structure; a DropGen model names what it segments.")
+    return found
+
+
+def built_from(who: str, key: str, value: Any) -> dict[str, Any]:
+    """``{"name": ..., ...constructor arguments}``."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str) or not value["name"]:
+        raise ModelError(f'{who} has {key} {value!r}; it must be an object with a "name".')
+    return dict(value)
+
+
+def intensity(who: str, value: Any) -> dict[str, Any]:
+    data = mapping(who, "intensity", value)
+    try:
+        rule = IntensityRule.from_json(data)
+        ranges = [rule.percentiles, *([rule.ct_window] if rule.ct_window else [])]
+        good = rule.scale in ("unit", "zscore") and all(float(low) < float(high) for low, high in ranges)
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ModelError(f"{who} has intensity {value!r}; give scale unit or zscore, percentiles and a ct_window.")
+    return rule.to_json()
+
+
+def scores(who: str, value: Any) -> list[dict[str, Any]]:
+    """Measured scores; every one names its data set, metric and a finite value."""
+    if not isinstance(value, list | tuple):
+        raise ModelError(f"{who} has scores {value!r}; they must be a list.")
+    for item in value:
+        good = isinstance(item, Mapping) and all(isinstance(item.get(key), str) for key in ("dataset", "metric"))
+        number = item.get("value") if good else None
+        if not isinstance(number, int | float) or not math.isfinite(number):
+            raise ModelError(f"{who} has the score {item!r}; each needs dataset, structure, metric, value and cases.")
+    return [dict(item) for item in value]
+
+
+def digests(who: str, value: Any) -> dict[str, str]:
+    data = mapping(who, "sha256", value)
+    for name, digest in data.items():
+        if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ModelError(f"{who} lists {digest!r} as the SHA-256 of {name}; it must be 64 hexadecimal digits.")
+    return data
+
+
+def plain(data: dict[str, Any]) -> dict[str, Any]:
+    """The same content in JSON's own types (tuples become lists); NaN and objects are refused."""
+    try:
+        return json.loads(json.dumps(data, allow_nan=False))
+    except (TypeError, ValueError) as problem:
+        raise ModelError(f"The model card {data.get('name')!r} holds a value that JSON cannot: {problem}.") from None
