@@ -1,0 +1,74 @@
+"""Iris: segment a query with the task embedding of a labelled reference, all classes in one pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dropiris.networks.iris_encoder import ImageFeatures, IrisEncoder
+from dropiris.networks.iris_mask_decoder import MaskDecoder
+from dropiris.networks.iris_similarity import PROTOTYPES, SimilarityPrior
+from dropiris.networks.iris_task_encoder import STRIDE, TaskEncoder
+
+
+class Iris(nn.Module):
+    """Encoder, task encoder, similarity prior and mask decoder.
+
+    Parameters
+    ----------
+    in_channels : int
+        1 for the published network; 1 + the extractor's channels for the stable variant (17 with anatomix).
+    base_width : int
+        Width of the first level (paper: 32).
+    task_channels : int
+        C of the task features and tokens, a multiple of 64.
+    queries : int
+        m, the learned contextual queries (paper: 10).
+    similarity : bool
+        Add the similarity prior.
+
+    Notes
+    -----
+    A task embedding is a tensor (B, K, m + 4, C): T_f, m tokens of T_c, then three prototypes of the prior.
+    Nothing at query time depends on how many references it was averaged from.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        base_width: int = 32,
+        task_channels: int = 128,
+        queries: int = 10,
+        similarity: bool = True,
+    ):
+        super().__init__()
+        self.tokens = queries + 1 + PROTOTYPES
+        self.task_channels = task_channels
+        self.encoder = IrisEncoder(in_channels, base_width, task_channels)
+        self.multiple = self.encoder.multiple
+        self.task_encoder = TaskEncoder(task_channels, queries)
+        self.prior = SimilarityPrior(task_channels)
+        self.use_prior = similarity
+        self.decoder = MaskDecoder(base_width, task_channels)
+
+    def encode_image(self, image: torch.Tensor) -> ImageFeatures:
+        """E(x): (B, in_channels, D, H, W) to features; sides are multiples of 16."""
+        return self.encoder(image)
+
+    def encode_task(self, reference: ImageFeatures, masks: torch.Tensor) -> torch.Tensor:
+        """Features and masks (B, K, D, H, W) in 0..1 of a reference to its task embedding (B, K, m + 4, C)."""
+        return self.task_encoder(reference.task, self.prior.project(reference.task), masks)
+
+    def decode(self, query: ImageFeatures, task: torch.Tensor) -> torch.Tensor:
+        """Features of a query and a task embedding (B, K, m + 4, C) to logits (B, K, D, H, W), one per class."""
+        logits = self.decoder(query, task[:, :, :-PROTOTYPES])
+        if self.use_prior:
+            prior = self.prior(self.prior.project(query.task), task[:, :, -PROTOTYPES:])
+            upsampled = F.interpolate(prior.to(logits.dtype), scale_factor=STRIDE, mode="trilinear")
+            logits = logits + upsampled
+        return logits
+
+    def forward(self, query: torch.Tensor, reference: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """One-shot: query and reference (B, in_channels, D, H, W), masks (B, K, D, H, W), to logits (B, K, D, H, W)."""
+        return self.decode(self.encode_image(query), self.encode_task(self.encode_image(reference), masks))
