@@ -125,14 +125,14 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_digest(folder: Path, name: str, digest: str) -> None:
-    """Compare one listed file with its SHA-256."""
+def check_digest(folder: Path, name: str, digest: str, again: bool = False) -> None:
+    """Compare one listed file with its SHA-256; ``again`` reads it even if this process did before."""
     path = folder / name
     if Path(name).name != name or not path.is_file():
         raise ModelError(f"{folder} lists {name!r}, which is not in it; copy, download or export the model again.")
     stat = path.stat()
     key = (str(path), stat.st_size, stat.st_mtime_ns, digest)
-    if key in _verified:
+    if key in _verified and not again:
         return
     if sha256_of(path) != digest:
         raise ModelError(f"{path} does not match its SHA-256; it is damaged: copy, download or export it again.")

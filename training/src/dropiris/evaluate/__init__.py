@@ -1,0 +1,1 @@
+"""How good predictions are: Dice, surface Dice (NSD) and HD95 per case and structure."""
