@@ -1,0 +1,199 @@
+"""A label map as segments: a new segmentation node by default, or added to or replacing segments of one.
+
+Everything that can fail is done before the scene is touched; if the scene itself refuses, it is put back node for
+node and segment for segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import slicer
+
+from dropiris.errors import InputError
+from dropiris.mrml.oriented_image import image_from_labels
+from dropiris.mrml.volumes import own_affine, parent_to_world, world_affine
+from dropiris.volume import LabelMap
+
+Mode = Literal["new", "add", "replace"]
+_VOXELS = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+
+
+def write_segments(
+    labelMap: LabelMap, segmentationNode: Any, volumeNode: Any, mode: Mode = "new", name: str = ""
+) -> Any:
+    """Write each structure of a label map as a segment, with its name, colour and terminology.
+
+    Parameters
+    ----------
+    labelMap : LabelMap
+        On the volume's grid; its affine is the volume's IJK to world.
+    segmentationNode : vtkMRMLSegmentationNode or None
+        The target of "add" and "replace"; None for "new".
+    volumeNode : vtkMRMLScalarVolumeNode
+        The scan that was segmented. A new node is placed under its parent transform, so both coincide.
+    mode : {"new", "add", "replace"}
+        "add" keeps every segment there is and makes names unique ("liver_1"); "replace" gives segments of the same
+        name new voxels, colour and terminology, keeps their IDs and adds the others.
+    name : str
+        Of the new node; by default the volume's with " segmentation" behind it.
+
+    Returns
+    -------
+    vtkMRMLSegmentationNode
+        A structure without a voxel becomes an empty segment, so what was asked for and not found can be seen.
+
+    Raises
+    ------
+    InputError
+        The label map does not fit the volume, or a parent transform is not linear.
+    """
+    if mode not in ("new", "add", "replace"):
+        raise InputError(f"Unknown way to write results {mode!r}; use 'new', 'add' or 'replace'.")
+    if (segmentationNode is None) != (mode == "new"):
+        raise InputError(f"Results cannot be written as {mode!r} here; choose a segmentation, or none for a new one.")
+    scene = volumeNode.GetScene()
+    if scene is None:
+        raise InputError(f"{volumeNode.GetName()} was removed from the scene; load it again.")
+    _check_fits(labelMap, volumeNode)
+    if segmentationNode is None:
+        segments = _segments(labelMap, own_affine(volumeNode))
+        name = name or scene.GenerateUniqueName(f"{volumeNode.GetName()} segmentation")
+        scene.SaveStateForUndo()
+        return _add_node(scene, volumeNode, segments, name)
+    if segmentationNode.GetScene() is not scene:
+        raise InputError(f"{segmentationNode.GetName()} was removed from the scene; choose another segmentation.")
+    affine = np.linalg.inv(parent_to_world(segmentationNode)) @ world_affine(volumeNode)
+    segments = _segments(labelMap, affine)
+    scene.SaveStateForUndo()
+    _change_node(segmentationNode, volumeNode, segments, replace=mode == "replace")
+    return segmentationNode
+
+
+def _check_fits(labels: LabelMap, volumeNode: Any) -> None:
+    # Slicer itself accepts an array of another shape and crops it silently.
+    image = volumeNode.GetImageData()
+    shape = image.GetDimensions() if image is not None else (0, 0, 0)
+    affine = world_affine(volumeNode)
+    step = np.linalg.norm(affine[:3, :3], axis=0).min()
+    corner = np.array([*labels.shape, 1.0])
+    # A hundredth of a voxel at the far corner: float32 headers move an affine by 1e-7, a wrong scan by far more.
+    far = max(np.abs((labels.affine - affine) @ corner).max(), np.abs(labels.affine - affine).max())
+    if tuple(shape) != labels.shape or far > 0.01 * step:
+        raise InputError(f"The result does not lie on the grid of {volumeNode.GetName()}; segment that scan again.")
+    if not labels.structures:
+        raise InputError(f"The result for {volumeNode.GetName()} names no structure; choose at least one.")
+    if labels.array.size and labels.array.min() < 0:
+        raise InputError(f"The result for {volumeNode.GetName()} holds negative labels; segment it again.")
+
+
+def _segments(labels: LabelMap, affine: np.ndarray) -> list[Any]:
+    """Detached segments that share one image: one copy of the labels whatever their number."""
+    highest = max(int(labels.array.max()), *(s.label for s in labels.structures))
+    # Renumbered 1..N, so that voxels of a label nobody named do not hide in the segmentation.
+    order = np.zeros(highest + 1, np.uint8 if len(labels.structures) < 256 else np.int16)
+    for value, structure in enumerate(labels.structures, start=1):
+        order[structure.label] = value
+    image = image_from_labels(order[labels.array], affine)
+    segments = []
+    for value, structure in enumerate(labels.structures, start=1):
+        segment = slicer.vtkSegment()
+        segment.SetName(structure.name)
+        segment.SetColor(*structure.color)
+        if structure.terminology:
+            segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), structure.terminology)
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(_VOXELS, image)
+        segments.append(segment)
+    return segments
+
+
+def _add_node(scene: Any, volumeNode: Any, segments: list[Any], name: str) -> Any:
+    node = slicer.vtkMRMLSegmentationNode()
+    node.SetName(name)
+    for segment in segments:
+        _add_segment(node.GetSegmentation(), segment)
+    scene.AddNode(node)
+    try:
+        transform = volumeNode.GetParentTransformNode()
+        node.SetAndObserveTransformNodeID(transform.GetID() if transform is not None else None)
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        _show(node)
+    except BaseException:
+        _hide(node)
+        scene.RemoveNode(node)
+        raise
+    return node
+
+
+def _change_node(node: Any, volumeNode: Any, segments: list[Any], replace: bool) -> None:
+    segmentation = node.GetSegmentation()
+    taken = {segmentation.GetSegment(segmentID).GetName() for segmentID in segmentation.GetSegmentIDs()}
+    undo: list[Callable[[], Any]] = []
+    modifying = node.StartModify()
+    try:
+        for segment in segments:
+            segmentID = segmentation.GetSegmentIdBySegmentName(segment.GetName()) if replace else ""
+            if segmentID:
+                undo.append(_replace_segment(segmentation, segmentID, segment))
+            else:
+                segment.SetName(_unique(segment.GetName(), taken))
+                undo.append(_add_segment(segmentation, segment))
+            taken.add(segment.GetName())
+        if not segmentation.GetConversionParameter(_GEOMETRY):
+            undo.append(partial(segmentation.SetConversionParameter, _GEOMETRY, ""))
+            undo.append(partial(node.RemoveNodeReferenceIDs, node.GetReferenceImageGeometryReferenceRole()))
+            node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        if node.GetDisplayNode() is None:
+            undo.append(partial(_hide, node))
+            _show(node)
+    except BaseException:
+        for step in reversed(undo):
+            step()
+        raise
+    finally:
+        node.EndModify(modifying)
+
+
+def _replace_segment(segmentation: Any, segmentID: str, segment: Any) -> Callable[[], Any]:
+    """Exchange a segment under its ID and at its place; returns what puts the old one back."""
+    ids = list(segmentation.GetSegmentIDs())
+    after = ids[ids.index(segmentID) + 1] if segmentID != ids[-1] else ""
+    old = segmentation.GetSegment(segmentID)
+
+    def put_back() -> None:
+        segmentation.RemoveSegment(segmentID)
+        segmentation.AddSegment(old, segmentID, after)
+
+    segmentation.RemoveSegment(segmentID)
+    if not segmentation.AddSegment(segment, segmentID, after):
+        put_back()
+        raise InputError(f"Segment {segment.GetName()!r} could not be replaced; choose a new segmentation.")
+    return put_back
+
+
+def _add_segment(segmentation: Any, segment: Any) -> Callable[[], Any]:
+    if not segmentation.AddSegment(segment):
+        raise InputError(f"Segment {segment.GetName()!r} could not be added; choose a new segmentation for the result.")
+    return partial(segmentation.RemoveSegment, segment)
+
+
+def _show(node: Any) -> None:
+    node.CreateDefaultDisplayNodes()
+
+
+def _hide(node: Any) -> None:
+    if node.GetDisplayNode() is not None:
+        node.GetScene().RemoveNode(node.GetDisplayNode())
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    unique, count = name, 0
+    while unique in taken:
+        count += 1
+        unique = f"{name}_{count}"
+    return unique
