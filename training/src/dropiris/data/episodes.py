@@ -1,0 +1,149 @@
+"""Episodes (Algorithm 1 of Iris): a reference and a query of the same dataset with a few of its structures.
+
+Every draw depends only on (seed, step), so a resumed run sees what an uninterrupted one would, with any number of
+workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset as TorchDataset
+
+from dropiris.data.intensity_augmentation import augment_intensity, standardise
+from dropiris.data.rendering import Contrast, render
+from dropiris.data.training_scan import Content, TrainingScan
+from dropiris.data.windows import Placement, cut_window, random_rotation
+from dropiris.train.config import IrisConfig
+
+
+class Episode(NamedTuple):
+    """Windows (1, D, H, W) and masks (K, D, H, W) of a reference and a query."""
+
+    reference: torch.Tensor
+    reference_masks: torch.Tensor
+    query: torch.Tensor
+    query_masks: torch.Tensor
+
+
+class EpisodeDataset(TorchDataset):
+    """``episodes[step]`` is the batch of training step ``step``: an :class:`Episode` with a leading batch axis."""
+
+    def __init__(self, datasets: Sequence[Sequence[TrainingScan]], config: IrisConfig):
+        self.datasets = [list(scans) for scans in datasets]
+        self.config = config
+        weights = np.array(config.weights or [1.0] * len(self.datasets), dtype=float)
+        self.weights = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self.config.max_steps
+
+    def __getitem__(self, step: int) -> Episode:
+        rng = np.random.default_rng([self.config.seed, step])
+        classes = int(rng.integers(1, self.config.max_classes + 1))
+        episodes = [self._episode(rng, classes) for _ in range(self.config.batch_size)]
+        return Episode(*(torch.stack(part) for part in zip(*episodes, strict=True)))
+
+    def _episode(self, rng: np.random.Generator, classes: int) -> Episode:
+        scans = self.datasets[rng.choice(len(self.datasets), p=self.weights)]
+        reference = scans[rng.integers(len(scans))]
+        query = scans[rng.integers(len(scans))]
+        names, spacing = choose_structures(reference, classes, rng)
+        spacing *= float(np.exp(rng.uniform(-0.2, 0.2)))
+        mirror = np.where(rng.random(3) < 0.3, -1.0, 1.0)  # the same for both: left stays left
+        rendered = not reference.levels or not query.levels
+        contrasts: list[Contrast | None] = [None, None]
+        if rendered:
+            n = max(reference.n_labels, query.n_labels)
+            contrasts = [Contrast.draw(n, rng)] * 2
+            if rng.random() < self.config.contrast_change:
+                contrasts[1] = Contrast.draw(n, rng)
+        inverted = rng.random() < 0.1
+        windows = []
+        for scan, contrast, is_query in zip((reference, query), contrasts, (False, True), strict=True):
+            where = [scan.contents[n] for n in names if n in scan.contents]
+            placement = self._place(scan, where, spacing, mirror, is_query, rng)
+            image, masks = self._cut(scan, [scan.contents.get(n) for n in names], placement, contrast, rng)
+            windows += [-image if inverted else image, masks]
+        if rng.random() < 0.15:
+            windows[1] = perturb(windows[1], rng)
+        return Episode(*windows)
+
+    def _place(
+        self, scan: TrainingScan, where: list[Content], spacing: float, mirror: np.ndarray, is_query: bool,
+        rng: np.random.Generator,
+    ) -> Placement:  # fmt: skip
+        side = np.array(self.config.window) * spacing
+        anywhere = not where or (is_query and rng.random() < self.config.negatives)
+        if anywhere:
+            centre = rng.uniform(0.15, 0.85, 3) * scan.extent
+        else:
+            anchor = where[0]
+            centre = (anchor.low + anchor.high) / 2
+            # The reference is looked at as at inference, centred; a sliding window meets the query off centre.
+            wander = 0.35 if is_query else 0.1
+            centre = centre + rng.uniform(-wander, wander, 3) * side
+        stretch = np.exp(rng.uniform(-0.15, 0.15, 3))
+        rotation = random_rotation(rng, 0.25) * mirror
+        return Placement(centre, spacing * stretch, rotation)
+
+    def _cut(
+        self, scan: TrainingScan, wanted: list[Content | None], placement: Placement, contrast: Contrast | None,
+        rng: np.random.Generator,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+        side = self.config.window
+        spacing = float(placement.spacing.mean())
+        if contrast is not None:
+            labels = cut_window(scan.labels[None], scan.voxel, placement, side, "nearest", 0.0)[0]
+            image = render(labels, contrast, rng)
+            masks = torch.stack(
+                [labels == content.value if content else torch.zeros_like(labels, dtype=torch.bool) for content in wanted]
+            ).float()
+            return standardise(augment_intensity(image, rng)), masks
+        array, voxel, origin = scan.level_for(spacing)
+        shifted = Placement(placement.centre - origin - scan.voxel / 2, placement.spacing, placement.rotation)
+        outside = float(array.min()) if rng.random() < 0.5 else None
+        image = cut_window(array, voxel, shifted, side, outside=outside)
+        masks = self._masks(scan, wanted, placement)
+        return standardise(augment_intensity(image, rng)), masks
+
+    def _masks(self, scan: TrainingScan, wanted: list[Content | None], placement: Placement) -> torch.Tensor:
+        """Soft masks (K, D, H, W): the share of each window voxel a structure covers, about."""
+        shifted = Placement(placement.centre - scan.voxel / 2, placement.spacing, placement.rotation)
+        masks = []
+        for content in wanted:
+            if content is None:
+                masks.append(torch.zeros(self.config.window))
+                continue
+            low = np.maximum(np.floor(content.low / scan.voxel).astype(int) - 2, 0)
+            high = np.ceil(content.high / scan.voxel).astype(int) + 2
+            part = scan.labels[tuple(map(slice, low, high))] == content.value
+            inside = Placement(shifted.centre - low * scan.voxel, shifted.spacing, shifted.rotation)
+            masks.append(cut_window(part[None], scan.voxel, inside, self.config.window, outside=0.0)[0])
+        return torch.stack(masks)
+
+
+def choose_structures(scan: TrainingScan, classes: int, rng: np.random.Generator) -> tuple[list[str], float]:
+    """Random structures of about one size (class dropping), the first of them the anchor, and their spacing."""
+    names = list(scan.contents)
+    anchor = scan.contents[names[rng.integers(len(names))]]
+    near = [n for n in names if n != anchor.name and 0.5 <= scan.contents[n].spacing / anchor.spacing <= 2.0]
+    others = [near[i] for i in rng.permutation(len(near))[: classes - 1]]
+    chosen = [anchor.name, *others]
+    spacing = min(scan.contents[n].spacing for n in chosen)
+    chosen += [anchor.name] * (classes - len(chosen))  # every episode of a batch has the same K
+    return chosen, spacing
+
+
+def perturb(masks: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """A carelessly drawn reference (Sec. 3.4): grown or shrunk by a voxel."""
+    pool = torch.nn.functional.max_pool3d
+    if rng.random() < 0.5:
+        return pool(masks, 3, 1, 1)
+    shrunk = -pool(-masks, 3, 1, 1)
+    gone = shrunk.sum((1, 2, 3)) < 8
+    shrunk[gone] = masks[gone]
+    return shrunk

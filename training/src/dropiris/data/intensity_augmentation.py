@@ -1,0 +1,46 @@
+"""Random intensity changes of one window, seeded by a generator; the window's values are z-scores or rendered."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from dropiris.data.rendering import blur
+
+
+def standardise(image: torch.Tensor) -> torch.Tensor:
+    """Zero mean and unit deviation of the voxels that are not the darkest (air), (1, D, H, W)."""
+    low = image.amin()
+    inside = image[image > low + 1e-3 * (image.amax() - low)]
+    if inside.numel() < 16:
+        return image - low
+    return (image - inside.mean()) / inside.std().clamp(min=1e-6)
+
+
+def augment_intensity(image: torch.Tensor, rng: np.random.Generator, strength: float = 1.0) -> torch.Tensor:
+    """Gamma, gain, smooth bias field, low resolution, blur and noise, each with probability 0.33."""
+
+    def chance() -> bool:
+        return bool(rng.random() < 0.33)
+
+    low, high = image.amin(), image.amax()
+    span = (high - low).clamp(min=1e-6)
+    unit = (image - low) / span
+    if chance():
+        unit = unit.clamp(min=0) ** float(np.exp(rng.uniform(-0.6, 0.6) * strength))
+    if chance():
+        coarse = torch.from_numpy(rng.normal(0, 0.35 * strength, (1, 1, 4, 4, 4))).float()
+        field = F.interpolate(coarse, size=image.shape[1:], mode="trilinear", align_corners=True)[0]
+        unit = unit * torch.exp(field - field.mean())
+    if chance():
+        factor = [float(f) for f in rng.uniform(0.35, 1.0, 3)]
+        small = [max(4, round(n * f)) for n, f in zip(image.shape[1:], factor, strict=True)]
+        unit = F.interpolate(unit[None], size=small, mode="nearest")
+        unit = F.interpolate(unit, size=image.shape[1:], mode="trilinear")[0]
+    if chance():
+        unit = blur(unit, rng.uniform(0.4, 1.0))
+    if chance():
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        unit = unit + torch.randn(unit.shape, generator=generator) * float(rng.uniform(0.01, 0.08)) * strength
+    return unit * span + low

@@ -1,0 +1,93 @@
+"""Datasets in nnU-Net v2's raw layout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dropiris.errors import InputError
+from dropiris.volume import LabelMap, Volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled scan of a dataset; ``image`` is None where only a label map exists."""
+
+    name: str
+    image: Path | None
+    labels: Path
+
+    def read(self) -> tuple[Volume | None, LabelMap]:
+        """Read both files; they share shape and affine."""
+        import nibabel as nib  # TEMPORARY
+
+        def rd(p): n = nib.load(p); return np.asarray(n.dataobj), n.affine
+        volume = Volume(*rd(self.image)) if self.image else None
+        a, f = rd(self.labels)
+        return volume, LabelMap(a.astype(np.int16), f)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A folder with ``dataset.json``, ``imagesTr``/``labelsTr`` and optionally ``Val`` and ``Ts``.
+
+    Attributes
+    ----------
+    structures : dict
+        Name to label value, background left out.
+    partially_labelled : dict
+        Case name to the structures that were annotated in it.
+    """
+
+    folder: Path
+    name: str
+    structures: dict[str, int]
+    licence: str = ""
+    modality: str = ""
+    source: Any = ""
+    partially_labelled: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Dataset:
+        """Read ``dataset.json``; an :class:`InputError` names what is missing."""
+        folder = Path(folder)
+        try:
+            data = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+            labels = {str(k): int(v) for k, v in data["labels"].items() if int(v) > 0}
+        except FileNotFoundError:
+            raise InputError(f"{folder} has no dataset.json; give a dataset in nnU-Net's raw layout.") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{folder / 'dataset.json'} is not an nnU-Net dataset file ({error}); correct it.") from None
+        return cls(
+            folder=folder,
+            name=folder.name,
+            structures=labels,
+            licence=str(data.get("licence", "")),
+            modality=str(data.get("modality", "")),
+            source=data.get("source", ""),
+            partially_labelled=dict(data.get("partially_labelled", {})),
+        )
+
+    def cases(self, split: str = "Tr", channel: int = 0) -> list[Case]:
+        """Cases of ``images<split>``/``labels<split>``, sorted; [] when the split does not exist."""
+        labels = self.folder / f"labels{split}"
+        return [self._case(path, split, channel) for path in sorted(labels.glob("*.nii.gz"))] if labels.is_dir() else []
+
+    def _case(self, path: Path, split: str, channel: int) -> Case:
+        name = path.name.removesuffix(".nii.gz")
+        image = self.folder / f"images{split}" / f"{name}_{channel:04d}.nii.gz"
+        if image.exists():
+            return Case(name, image, path)
+        if image.parent.is_dir():
+            raise InputError(f"{image} is missing, but its label map exists; add the image or remove the label map.")
+        return Case(name, None, path)
+
+    def present(self, labels: np.ndarray) -> Iterator[tuple[str, int]]:
+        """The dataset's structures that occur in a label array."""
+        values = set(np.unique(labels).tolist())
+        return ((name, value) for name, value in self.structures.items() if value in values)

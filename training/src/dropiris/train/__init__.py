@@ -1,0 +1,1 @@
+"""Training of DropGen and Iris: loops short enough to read."""

@@ -1,0 +1,103 @@
+"""Training Iris (Algorithm 1): reference and query of one dataset, a few of its structures, Dice + cross-entropy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from monai.losses import DiceLoss
+from torch import nn
+from torch.nn import functional as F
+
+from dropiris.data.episodes import EpisodeDataset
+from dropiris.data.nnunet import Dataset
+from dropiris.data.training_scan import TrainingScan, load_scan
+from dropiris.errors import InputError
+from dropiris.intensity import IntensityRule
+from dropiris.networks import Iris
+from dropiris.train.checkpoint import AveragedWeights, load_checkpoint, save_checkpoint
+from dropiris.train.config import IrisConfig
+from dropiris.train.engine import RunLog, clip_and_step, cosine_schedule, start_fabric, steps
+
+RULE = IntensityRule(scale="zscore")
+
+
+def build_iris(config: IrisConfig) -> Iris:
+    """The network a configuration asks for."""
+    return Iris(config.in_channels, config.base_width, config.task_channels, config.queries, config.similarity)
+
+
+class EpisodeLoss(nn.Module):
+    """Dice + binary cross-entropy, averaged over the episode's classes (Sec. 3.4).
+
+    Dice is taken over all windows and voxels of a class; a query window without the structure has an empty target and
+    only cross-entropy teaches there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dice = DiceLoss(sigmoid=True, reduction="none", smooth_nr=1.0, smooth_dr=1.0)
+
+    def forward(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Logits and soft masks (B, K, D, H, W) to a scalar."""
+        dice = self.dice(logits, masks).mean()
+        return dice + F.binary_cross_entropy_with_logits(logits, masks)
+
+
+def train_iris(config: IrisConfig, run_folder: Path) -> Path:
+    """Train and return the run's folder; an interrupted run in the same folder is continued."""
+    run_folder.mkdir(parents=True, exist_ok=True)
+    fabric = start_fabric(config)
+    torch.manual_seed(config.seed)
+    network = build_iris(config)
+    optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    schedule = cosine_schedule(optimizer, config)
+    averaged = AveragedWeights(network, config.ema)
+    start = 0
+    if checkpoint := load_checkpoint(run_folder):
+        network.load_state_dict(checkpoint["network"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        schedule.load_state_dict(checkpoint["schedule"])
+        averaged.state = checkpoint["averaged"]
+        start = checkpoint["step"]
+    episodes = EpisodeDataset([load_scans(Dataset.open(folder)) for folder in config.data], config)
+    model, optimizer = fabric.setup(network, optimizer)
+    model.mark_forward_method("encode_image")
+    loss_of, run_log = EpisodeLoss(), RunLog(run_folder)
+
+    for step, episode in steps(episodes, start, config):
+        reference, reference_masks, query, query_masks = fabric.to_device(tuple(episode))
+        logits = model(query, reference, reference_masks)
+        loss = loss_of(logits.float(), query_masks)
+        fabric.backward(loss)
+        clip_and_step(network, optimizer, norm=1.0)
+        schedule.step()
+        averaged.update(network, step)
+        run_log.step(step, loss.detach(), config.max_steps)
+        if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.max_steps:
+            save_checkpoint(
+                run_folder,
+                {
+                    "step": step + 1,
+                    "network": network.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "averaged": averaged.state,
+                },
+            )
+    return run_folder
+
+
+def load_scans(dataset: Dataset, split: str = "Tr") -> list[TrainingScan]:
+    """A split in memory; datasets that have only an evaluation split (single public cases) give that one."""
+    cases = dataset.cases(split) or dataset.cases("Ts")
+    if not cases:
+        raise InputError(f"{dataset.folder} has no labelled cases; it needs labelsTr (and imagesTr).")
+    scans: list[TrainingScan] = []
+    known: dict[str, float] = {}
+    for case in cases:
+        scan = load_scan(case, dataset, RULE, known if len(dataset.structures) > 16 else None)
+        known.update({name: content.spacing for name, content in scan.contents.items()})
+        if scan.contents:
+            scans.append(scan)
+    return scans
