@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -47,7 +48,7 @@ class IrisEncoder(nn.Module):
         self.multiple = 2**downsamplings
         widths = [base_width * 2**level for level in range(downsamplings + 1)]
         self.stages = nn.ModuleList([ResidualBlock(in_channels, widths[0])])
-        self.stages.extend(ResidualBlock(a, b, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.stages.extend(ResidualBlock(a, b, stride=2) for a, b in pairwise(widths))
         deep = widths[2:]
         self.lateral = nn.ModuleList(nn.Conv3d(width, task_channels, 1) for width in deep)
         self.smooth = nn.ModuleList(ResidualBlock(task_channels, task_channels) for _ in deep[:-1])

@@ -30,7 +30,7 @@ class MINDSSC(nn.Module):
     def __init__(self, radius: int = 1, dilation: int = 2):
         super().__init__()
         self.radius, self.dilation = radius, dilation
-        distance = torch.cdist(_NEIGHBOURS.float(), _NEIGHBOURS.float(), p=2) ** 2
+        distance = (_NEIGHBOURS[:, None] - _NEIGHBOURS[None]).square().sum(-1)  # whole numbers: compared exactly below
         first, second = torch.meshgrid(torch.arange(6), torch.arange(6), indexing="ij")
         chosen = (first > second) & (distance == 2)
         self._pairs = [
@@ -51,9 +51,7 @@ class MINDSSC(nn.Module):
 
         size = 2 * self.radius + 1
         distances = torch.cat([(moved(a) - moved(b)) ** 2 for a, b in self._pairs], dim=1)
-        distances = F.avg_pool3d(
-            F.pad(distances, (self.radius,) * 6, mode="replicate"), size, stride=1
-        )
+        distances = F.avg_pool3d(F.pad(distances, (self.radius,) * 6, mode="replicate"), size, stride=1)
         distances = distances - distances.amin(dim=1, keepdim=True)
         variance = distances.mean(dim=1, keepdim=True)
         middle = variance.mean(dim=(2, 3, 4), keepdim=True)

@@ -1,0 +1,31 @@
+"""DropGen's network input z = [x, s] (Sec. 3): the image beside its stable features. One place for training and use."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def stable_features(extractor: nn.Module, image: torch.Tensor) -> torch.Tensor:
+    """s = IN(f(x)): image (B, 1, D, H, W) to features (B, C, D, H, W).
+
+    Each channel of each crop has zero mean and unit deviation. The statistics are those of the crop, in training and in the sliding
+    window alike, and are taken in float32: bfloat16 cannot sum a crop.
+    """
+    return F.instance_norm(extractor(image).float())
+
+
+def dropgen_input(image: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
+    """z = [x, s]: (B, 1, D, H, W) and (B, C, D, H, W) to (B, 1 + C, D, H, W); without features x alone.
+
+    Training drops whole channels of z (``F.dropout3d``); inference does nothing more.
+    """
+    if features is None:
+        return image
+    return torch.cat([image, features.to(image.dtype)], dim=1)
+
+
+def views(extractor: nn.Module | None, image: torch.Tensor) -> torch.Tensor:
+    """z of an image, or the image itself where the model has no extractor."""
+    return dropgen_input(image, None if extractor is None else stable_features(extractor, image))
