@@ -1,0 +1,118 @@
+"""What the worker can be asked for: one function per request, torch loaded by the first that needs it."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dropiris import __version__
+from dropiris.errors import DropIrisError, InputError
+from dropiris.progress import Progress
+from dropiris.volume import Reference, Volume
+from dropiris.worker.server import Call, Handler
+from dropiris.worker.session import load_torch
+
+
+def handlers() -> dict[str, Handler]:
+    """The worker's table of requests."""
+    return {
+        "ping": ping,
+        "doctor": doctor,
+        "segment_dropgen": segment_dropgen,
+        "encode_iris": encode_iris,
+        "segment_iris": segment_iris,
+    }
+
+
+def ping(call: Call) -> dict[str, Any]:
+    """Whether anyone is there, and who."""
+    return {"package": __version__, "python": platform.python_version(), "torch_loaded": "torch" in sys.modules}
+
+
+def doctor(call: Call) -> dict[str, Any]:
+    """Versions, the device that would be used, and the time of a real 3D convolution on it.
+
+    A missing torch or device is part of the report (``problem``), not an error.
+    """
+    report: dict[str, Any] = {
+        "package": __version__,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "system": platform.platform(),
+        "numpy": np.__version__,
+        "problem": "",
+    }
+    try:
+        torch = load_torch(call.progress)
+        report["torch"] = torch.__version__
+        from dropiris.inference import choose_device
+
+        device = choose_device(call.params.get("device", "auto"))
+        report.update(device=device.torch_device, precision=device.dtype, device_name=device.name, why=device.why)
+        call.progress(Progress("Trying a convolution"))
+        start = time.perf_counter()
+        with torch.inference_mode():
+            kind = getattr(torch, device.dtype)
+            layer = torch.nn.Conv3d(1, 8, 3, padding=1).to(device.torch_device, kind)
+            total = layer(torch.ones(1, 1, 32, 32, 32, device=device.torch_device, dtype=kind)).float().sum().item()
+        report["convolution_ms"] = round(1000 * (time.perf_counter() - start), 1)
+        if not np.isfinite(total):
+            report["problem"] = "A convolution gave no finite numbers; choose the device cpu."
+    except DropIrisError as error:
+        report["problem"] = str(error)
+    except (ImportError, RuntimeError) as error:
+        report["problem"] = f"The device cannot run a convolution ({error}); choose the device cpu."
+    return report
+
+
+def segment_dropgen(call: Call) -> dict[str, Any]:
+    """``model``, ``structures``, ``device`` and the volume ``volume`` to the label map ``labels``."""
+    segmenter = call.session.segmenter("dropgen", call.params["model"], call.params["device"], call.progress)
+    labels = segmenter.segment(
+        _volume(call), structures=call.params["structures"], progress=call.progress, cancel=call.cancel
+    )
+    return {"labels": labels}
+
+
+def encode_iris(call: Call) -> dict[str, Any]:
+    """``model``, ``device`` and reference volumes to a task embedding saved as ``task_file``."""
+    segmenter = call.session.segmenter("iris", call.params["model"], call.params["device"], call.progress)
+    call.progress(Progress("Encoding the reference"))
+    task = segmenter.encode(_references(call), progress=call.progress, cancel=call.cancel)
+    call.cancel.raise_if_cancelled()
+    task.save(Path(call.params["task_file"]))
+    return {"task_file": call.params["task_file"], "structures": [s.name for s in task.structures]}
+
+
+def segment_iris(call: Call) -> dict[str, Any]:
+    """``model``, ``tasks``, ``strategy``, ``structures``, ``device`` and ``volume`` to the label map ``labels``."""
+    params = call.params
+    segmenter = call.session.segmenter("iris", params["model"], params["device"], call.progress)
+    tasks = [call.session.task(path, call.progress) for path in params["tasks"]]
+    if not tasks:
+        raise InputError("No reference is given; choose at least one.")
+    options = {"structures": params["structures"], "progress": call.progress, "cancel": call.cancel}
+    if params["strategy"] == "one-shot" and len(tasks) == 1:
+        return {"labels": segmenter.segment(_volume(call), tasks[0], **options)}
+    from dropiris.inference.strategies import segment_with_strategy
+
+    references = _references(call)
+    if references:
+        options["references"] = references
+    return {"labels": segment_with_strategy(segmenter, _volume(call), tasks, strategy=params["strategy"], **options)}
+
+
+def _volume(call: Call) -> Volume:
+    volume = call.volumes.get("volume")
+    if not isinstance(volume, Volume):
+        raise InputError("The request holds no scan; choose one.")
+    return volume
+
+
+def _references(call: Call) -> list[Reference]:
+    return [value for value in call.volumes.values() if isinstance(value, Reference)]
