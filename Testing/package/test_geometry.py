@@ -6,11 +6,12 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from dropiris.errors import InputError
-from dropiris.geometry import CanonicalGrid, axis_shares, closest_axes, resample_labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
+
+from dropiris.errors import InputError
+from dropiris.geometry import CanonicalGrid, axis_shares, closest_axes, resample_labels
 
 ORIENTATIONS = [
     np.eye(3)[:, list(axes)] * signs for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dropiris.errors import InputError
 from dropiris.intensity import IntensityRule, check_intensities, looks_like_ct, robust_range, subset
 from dropiris.volume import Volume
