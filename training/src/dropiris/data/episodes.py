@@ -100,7 +100,10 @@ class EpisodeDataset(TorchDataset):
             labels = cut_window(scan.labels[None], scan.voxel, placement, side, "nearest", 0.0)[0]
             image = render(labels, contrast, rng)
             masks = torch.stack(
-                [labels == content.value if content else torch.zeros_like(labels, dtype=torch.bool) for content in wanted]
+                [
+                    labels == content.value if content else torch.zeros_like(labels, dtype=torch.bool)
+                    for content in wanted
+                ]
             ).float()
             return standardise(augment_intensity(image, rng)), masks
         array, voxel, origin = scan.level_for(spacing)

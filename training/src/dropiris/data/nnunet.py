@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dropiris.errors import InputError
+from dropiris.files import read_labels, read_volume
 from dropiris.volume import LabelMap, Volume
 
 
@@ -24,12 +25,8 @@ class Case:
 
     def read(self) -> tuple[Volume | None, LabelMap]:
         """Read both files; they share shape and affine."""
-        import nibabel as nib  # TEMPORARY
-
-        def rd(p): n = nib.load(p); return np.asarray(n.dataobj), n.affine
-        volume = Volume(*rd(self.image)) if self.image else None
-        a, f = rd(self.labels)
-        return volume, LabelMap(a.astype(np.int16), f)
+        volume = read_volume(self.image) if self.image else None
+        return volume, read_labels(self.labels)[0]
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,9 @@ class Dataset:
         except FileNotFoundError:
             raise InputError(f"{folder} has no dataset.json; give a dataset in nnU-Net's raw layout.") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{folder / 'dataset.json'} is not an nnU-Net dataset file ({error}); correct it.") from None
+            raise InputError(
+                f"{folder / 'dataset.json'} is not an nnU-Net dataset file ({error}); correct it."
+            ) from None
         return cls(
             folder=folder,
             name=folder.name,

@@ -11,7 +11,7 @@ from dropiris.data.nnunet import Case, Dataset
 from dropiris.data.windows import averaged_levels, level_origin
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference.working_spacing import COARSEST, structure_spacing
-from dropiris.intensity import IntensityRule, check_intensities, looks_like_ct
+from dropiris.intensity import IntensityRule, looks_like_ct
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,10 @@ def load_scan(
     numbered = np.where(labels > 0, numbered, 0).astype(np.uint8 if len(values) < 255 else np.uint16)
     levels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     if volume is not None:
-        check_intensities(volume)
         image = rule.apply(grid.image_to_model(volume.array), looks_like_ct(volume))
-        levels = [(a[None], v, level_origin(v, grid.spacing)) for a, v in averaged_levels(image, grid.spacing, COARSEST)]
+        levels = [
+            (a[None], v, level_origin(v, grid.spacing)) for a, v in averaged_levels(image, grid.spacing, COARSEST)
+        ]
     allowed = dataset.partially_labelled.get(case.name, list(dataset.structures))
     boxes = ndimage.find_objects(numbered)
     contents = {}

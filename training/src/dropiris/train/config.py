@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class StructureInfo(BaseModel):
+    """How a structure of the dataset is shown: its name, colour and SNOMED CT code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    color: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    snomed: tuple[str, str] | None = Field(default=None, description="code and meaning")
+    modifier: tuple[str, str] | None = Field(default=None, description="code and meaning of a side")
 
 
 class RunConfig(BaseModel):
@@ -15,7 +26,10 @@ class RunConfig(BaseModel):
 
     data: list[Path] = Field(min_length=1, description="nnU-Net dataset folders")
     name: str = Field(default="model", pattern=r"^[a-z0-9][a-z0-9-]*$", description="name of the bundle")
+    version: str = "1.0.0"
     title: str = ""
+    card: dict[str, Any] = Field(default_factory=dict, description="description, licence, authors, ... of the card")
+    structures: dict[str, StructureInfo] = Field(default_factory=dict, description="by the dataset's own names")
     max_steps: int = Field(default=1000, ge=1)
     batch_size: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=5e-4, gt=0)

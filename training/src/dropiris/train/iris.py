@@ -14,10 +14,12 @@ from dropiris.data.nnunet import Dataset
 from dropiris.data.training_scan import TrainingScan, load_scan
 from dropiris.errors import InputError
 from dropiris.intensity import IntensityRule
+from dropiris.models.bundle import Bundle
 from dropiris.networks import Iris
 from dropiris.train.checkpoint import AveragedWeights, load_checkpoint, save_checkpoint
 from dropiris.train.config import IrisConfig
 from dropiris.train.engine import RunLog, clip_and_step, cosine_schedule, start_fabric, steps
+from dropiris.train.export import export_iris
 
 RULE = IntensityRule(scale="zscore")
 
@@ -44,8 +46,8 @@ class EpisodeLoss(nn.Module):
         return dice + F.binary_cross_entropy_with_logits(logits, masks)
 
 
-def train_iris(config: IrisConfig, run_folder: Path) -> Path:
-    """Train and return the run's folder; an interrupted run in the same folder is continued."""
+def train_iris(config: IrisConfig, run_folder: Path) -> Bundle:
+    """Train, validate and write the bundle; an interrupted run in the same folder is continued."""
     run_folder.mkdir(parents=True, exist_ok=True)
     fabric = start_fabric(config)
     torch.manual_seed(config.seed)
@@ -85,7 +87,7 @@ def train_iris(config: IrisConfig, run_folder: Path) -> Path:
                     "averaged": averaged.state,
                 },
             )
-    return run_folder
+    return export_iris(config, run_folder, averaged.state)
 
 
 def load_scans(dataset: Dataset, split: str = "Tr") -> list[TrainingScan]:

@@ -1,0 +1,127 @@
+"""From a finished run to a bundle: weights, model card, measured scores, thumbnail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dropiris import __version__
+from dropiris.data.nnunet import Dataset
+from dropiris.inference import DropGenSegmenter, IrisSegmenter
+from dropiris.intensity import IntensityRule
+from dropiris.models.bundle import Bundle, write_bundle
+from dropiris.models.card import ModelCard
+from dropiris.terminology import Code, terminology_entry
+from dropiris.train import validate
+from dropiris.train.config import DropGenConfig, IrisConfig, RunConfig
+from dropiris.volume import Structure
+
+
+def export_iris(config: IrisConfig, run_folder: Path, state: dict[str, torch.Tensor], device: str = "auto") -> Bundle:
+    """Write the bundle, score it on every validation split, and write the scores into its card."""
+    datasets = [Dataset.open(folder) for folder in config.data]
+    network = {
+        "name": "Iris",
+        "in_channels": config.in_channels,
+        "base_width": config.base_width,
+        "task_channels": config.task_channels,
+        "queries": config.queries,
+        "similarity": config.similarity,
+    }
+    card = _card(config, "iris", network, IntensityRule(scale="zscore"), datasets, None, (), None)
+    tensors = {f"iris.{key}": value for key, value in state.items()}
+    bundle = write_bundle(run_folder / config.name, card, tensors)
+    segmenter = IrisSegmenter(bundle, device)
+    rows: list[dict[str, Any]] = []
+    for dataset in datasets:
+        cases = dataset.cases("Val")[: config.validation_cases or None]
+        references = validate.spread_references(dataset.cases("Tr"))
+        if cases and references and references[0].image:
+            scores = validate.validate_iris(segmenter, dataset, cases, references)
+            note = f"one reference; mean over {len(references)} references"
+            rows += validate.as_card_scores(dataset, "Val", scores, note)
+    return write_bundle(bundle.folder, replace(bundle.card, scores=rows), tensors)
+
+
+def export_dropgen(
+    config: DropGenConfig,
+    run_folder: Path,
+    state: dict[str, torch.Tensor],
+    extractor: torch.nn.Module | None,
+    device: str = "auto",
+) -> Bundle:
+    """Write the bundle, score it on the validation split, and write the scores into its card."""
+    dataset = Dataset.open(config.data[0])
+    structures = tuple(_structure(number, name, config) for number, name in enumerate(dataset.structures, start=1))
+    spec: dict[str, Any] | None = None
+    tensors = {f"predictor.{key}": value for key, value in state.items()}
+    channels = 1
+    if extractor is not None:
+        channels += int(extractor.feature_channels)  # type: ignore[arg-type]
+        weights = extractor.state_dict()
+        spec = {"name": "AnatomixUNet", "layer": config.extractor_layer} if weights else {"name": config.extractor}
+        tensors |= {f"extractor.{key}": value for key, value in weights.items()}
+    network = {
+        "name": "UNet",
+        "in_channels": channels,
+        "out_channels": 1 + len(structures),
+        "base_width": config.base_width,
+        "downsamplings": config.downsamplings,
+    }
+    rule = IntensityRule(scale="unit", ct_window=config.ct_window)
+    card = _card(config, "dropgen", network, rule, [dataset], spec, structures, config.spacing)
+    bundle = write_bundle(run_folder / config.name, card, tensors)
+    cases = dataset.cases("Val")[: config.validation_cases or None]
+    if not cases:
+        return bundle
+    titled = replace(dataset, structures={_title(n, config): v for n, v in dataset.structures.items()})
+    scores = validate.validate_dropgen(DropGenSegmenter(bundle, device), titled, cases)
+    rows = validate.as_card_scores(dataset, "Val", scores)
+    return write_bundle(bundle.folder, replace(bundle.card, scores=rows), tensors)
+
+
+def _title(name: str, config: RunConfig) -> str:
+    known = config.structures.get(name)
+    return known.name if known else name.replace("_", " ")
+
+
+def _structure(number: int, name: str, config: RunConfig) -> Structure:
+    known = config.structures.get(name)
+    if known is None:
+        return Structure(number, _title(name, config))
+    entry = ""
+    if known.snomed:
+        modifier = Code("SCT", *known.modifier) if known.modifier else None
+        entry = terminology_entry(Code("SCT", *known.snomed), modifier)
+    return Structure(number, known.name, known.color, entry)
+
+
+def _card(
+    config: RunConfig,
+    method: str,
+    network: dict[str, Any],
+    rule: IntensityRule,
+    datasets: list[Dataset],
+    extractor: dict[str, Any] | None,
+    structures: tuple[Structure, ...],
+    spacing: tuple[float, float, float] | None,
+) -> ModelCard:
+    settings = config.model_dump(mode="json", exclude={"data", "card", "structures", "name", "title", "accelerator"})
+    sources = {d.name: {"licence": d.licence, "modality": d.modality, "source": d.source} for d in datasets}
+    return ModelCard(
+        name=config.name,
+        version=config.version,
+        method=method,
+        window=config.window,
+        network=network,
+        intensity=rule.to_json(),
+        title=config.title,
+        extractor=extractor,
+        structures=structures,
+        spacing=spacing,
+        training={"datasets": sources, "settings": settings, "dropiris": __version__},
+        **config.card,
+    )
