@@ -151,6 +151,7 @@ def write_bundle(
     ``half`` stores matrices as float16; vectors (biases, norms, running statistics) stay float32, which costs
     nothing and keeps small variances. An older bundle in ``folder`` is replaced.
     """
+    import torch
     from safetensors.torch import save_file
 
     folder = Path(folder).absolute()
@@ -165,7 +166,8 @@ def write_bundle(
         if thumbnail is not None:
             (work / THUMBNAIL).write_bytes(thumbnail)
         listed = {path.name: sha256_of(path) for path in sorted(work.iterdir())}
-        content = json.dumps(replace(card, sha256=listed).to_json(), indent=2, ensure_ascii=False)
+        metadata = {"pytorch_version": torch.__version__.partition("+")[0], **card.metadata}
+        content = json.dumps(replace(card, sha256=listed, metadata=metadata).to_json(), indent=2, ensure_ascii=False)
         (work / CARD).write_text(content + "\n", encoding="utf-8")
         Bundle.open(work)
         put_in_place(work, folder)
