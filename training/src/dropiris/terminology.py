@@ -28,10 +28,8 @@ LEFT = Code("SCT", "7771000", "Left")
 
 def terminology_entry(structure: Code, modifier: Code | None = None, category: Code = ANATOMICAL_STRUCTURE) -> str:
     """Serialise to Slicer's segment tag: context~category~type~modifier~region context~region~modifier."""
-    return "~".join(
-        [_CONTEXT, str(category), str(structure), str(modifier) if modifier else _NOTHING, _REGION_CONTEXT]
-        + [_NOTHING, _NOTHING]
-    )
+    side = str(modifier) if modifier else _NOTHING
+    return "~".join([_CONTEXT, str(category), str(structure), side, _REGION_CONTEXT, _NOTHING, _NOTHING])
 
 
 def parse_terminology_entry(entry: str) -> tuple[Code, Code | None] | None:

@@ -155,7 +155,7 @@ class Reference:
                 layer.affine, self.volume.affine, atol=1e-3 * float(self.volume.spacing.min())
             )
             if not same:
-                raise InputError(f"The labels of {who} lie on another grid than the scan; export both with one geometry.")
+                raise InputError(f"The labels of {who} lie on another grid than the scan; export both on one grid.")
         names = [s.name for s in self.structures]
         if len(set(names)) != len(names):
             raise InputError(f"Two structures of {who} have the same name; rename one.")

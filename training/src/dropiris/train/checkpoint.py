@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -32,19 +33,41 @@ class AveragedWeights:
                     self.state[key].copy_(value)
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``last.pt`` whole or not at all."""
-    temporary = folder / (LAST + ".part")
-    torch.save(state, temporary)
-    os.replace(temporary, folder / LAST)
+@dataclass
+class TrainingState:
+    """Everything a run needs to go on: the rest (data, dropout) depends on (seed, step) alone."""
 
+    folder: Path
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    averaged: AveragedWeights
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The run's checkpoint, or None when it has not started."""
-    path = folder / LAST
-    if not path.exists():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(f"{path} cannot be read ({error}); remove it to start the run anew.") from error
+    def save(self, step: int) -> None:
+        """Write ``last.pt`` whole or not at all; ``step`` steps are done."""
+        temporary = self.folder / (LAST + ".part")
+        state = {
+            "step": step,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "averaged": self.averaged.state,
+        }
+        torch.save(state, temporary)
+        os.replace(temporary, self.folder / LAST)
+
+    def restore(self) -> int:
+        """Load ``last.pt`` and return how many steps it has behind it; 0 when the run has not started."""
+        path = self.folder / LAST
+        if not path.exists():
+            return 0
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.averaged.state = state["averaged"]
+            return int(state["step"])
+        except (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path} does not fit this run ({reason}); remove it to start anew.") from error

@@ -14,8 +14,8 @@ from dropiris.errors import InputError
 from dropiris.intensity import IntensityRule
 from dropiris.models.bundle import Bundle
 from dropiris.networks import UNet
-from dropiris.networks.views import stable_features
-from dropiris.train.checkpoint import AveragedWeights, load_checkpoint, save_checkpoint
+from dropiris.networks.views import dropgen_input, stable_features
+from dropiris.train.checkpoint import AveragedWeights, TrainingState
 from dropiris.train.config import DropGenConfig
 from dropiris.train.engine import RunLog, clip_and_step, cosine_schedule, start_fabric, steps
 from dropiris.train.export import export_dropgen
@@ -31,33 +31,28 @@ def train_dropgen(config: DropGenConfig, run_folder: Path) -> Bundle:
     torch.manual_seed(config.seed)
     dataset = Dataset.open(config.data[0])
     extractor = build_extractor(config) if config.method == "dropgen" else None
-    channels = 1 + (extractor.feature_channels if extractor else 0)
+    channels = 1 + (int(extractor.feature_channels) if extractor else 0)  # type: ignore[arg-type]
     predictor = UNet(channels, 1 + len(dataset.structures), config.base_width, config.downsamplings)
     optimizer = torch.optim.AdamW(predictor.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = cosine_schedule(optimizer, config)
     averaged = AveragedWeights(predictor, config.ema)
-    start = 0
-    if checkpoint := load_checkpoint(run_folder):
-        predictor.load_state_dict(checkpoint["network"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        schedule.load_state_dict(checkpoint["schedule"])
-        averaged.state = checkpoint["averaged"]
-        start = checkpoint["step"]
+    state = TrainingState(run_folder, predictor, optimizer, schedule, averaged)
+    start = state.restore()
     rule = IntensityRule(scale="unit", ct_window=config.ct_window)
     patches = PatchDataset(load_patches(dataset, config, rule), config)
     model, optimizer = fabric.setup(predictor, optimizer)
+    extractor = extractor and fabric.to_device(extractor.eval())
     loss_of = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
     run_log = RunLog(run_folder)
     predictor.train()
 
     for step, batch in steps(patches, start, config):
         image, target = fabric.to_device(batch)
-        z = image
-        if extractor:
-            with torch.no_grad():
-                features = stable_features(extractor, image)  # frozen, contrast-stable
-            z = torch.cat([image, features], dim=1)
-            z = F.dropout3d(z, config.dropout)  # drops whole channels, the image too
+        with torch.no_grad():
+            features = stable_features(extractor, image) if extractor else None  # frozen, contrast-stable
+        z = dropgen_input(image, features)  # [x, s]
+        if features is not None:
+            z = F.dropout3d(z, config.dropout)  # whole channels, the image's too
         logits = model(z)
         loss = loss_of(logits.float(), target)
         fabric.backward(loss)
@@ -66,14 +61,5 @@ def train_dropgen(config: DropGenConfig, run_folder: Path) -> Bundle:
         averaged.update(predictor, step)
         run_log.step(step, loss.detach(), config.max_steps)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.max_steps:
-            save_checkpoint(
-                run_folder,
-                {
-                    "step": step + 1,
-                    "network": predictor.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "averaged": averaged.state,
-                },
-            )
+            state.save(step + 1)
     return export_dropgen(config, run_folder, averaged.state, extractor)

@@ -16,7 +16,7 @@ from dropiris.errors import InputError
 from dropiris.intensity import IntensityRule
 from dropiris.models.bundle import Bundle
 from dropiris.networks import Iris
-from dropiris.train.checkpoint import AveragedWeights, load_checkpoint, save_checkpoint
+from dropiris.train.checkpoint import AveragedWeights, TrainingState
 from dropiris.train.config import IrisConfig
 from dropiris.train.engine import RunLog, clip_and_step, cosine_schedule, start_fabric, steps
 from dropiris.train.export import export_iris
@@ -55,16 +55,10 @@ def train_iris(config: IrisConfig, run_folder: Path) -> Bundle:
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
     schedule = cosine_schedule(optimizer, config)
     averaged = AveragedWeights(network, config.ema)
-    start = 0
-    if checkpoint := load_checkpoint(run_folder):
-        network.load_state_dict(checkpoint["network"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        schedule.load_state_dict(checkpoint["schedule"])
-        averaged.state = checkpoint["averaged"]
-        start = checkpoint["step"]
+    state = TrainingState(run_folder, network, optimizer, schedule, averaged)
+    start = state.restore()
     episodes = EpisodeDataset([load_scans(Dataset.open(folder)) for folder in config.data], config)
     model, optimizer = fabric.setup(network, optimizer)
-    model.mark_forward_method("encode_image")
     loss_of, run_log = EpisodeLoss(), RunLog(run_folder)
 
     for step, episode in steps(episodes, start, config):
@@ -77,16 +71,7 @@ def train_iris(config: IrisConfig, run_folder: Path) -> Bundle:
         averaged.update(network, step)
         run_log.step(step, loss.detach(), config.max_steps)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.max_steps:
-            save_checkpoint(
-                run_folder,
-                {
-                    "step": step + 1,
-                    "network": network.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "averaged": averaged.state,
-                },
-            )
+            state.save(step + 1)
     return export_iris(config, run_folder, averaged.state)
 
 

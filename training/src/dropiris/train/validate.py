@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def validate_iris(
     for reference in references:
         task = segmenter.encode([as_reference(dataset, reference)])
         for case in cases:
-            dice = dice_per_structure(dataset, case, lambda volume, task=task: segmenter.segment(volume, task))
+            dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task))
             for name in dice.keys() & {s.name for s in task.structures}:
                 scores.setdefault(name, []).append(dice[name])
     return scores

@@ -1,0 +1,60 @@
+"""Train the models that ship: ``python train_models.py [NAME ...] [--data FOLDER] [--runs FOLDER]``.
+
+Each recipe beside this file becomes a run; the finished bundle replaces the one in Resources/Models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+
+from dropiris.errors import DropIrisError
+from dropiris.models.catalogue import Catalogue
+from dropiris.train import train_dropgen, train_iris
+from dropiris.train.config import DropGenConfig, IrisConfig
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+
+def read_recipe(name: str, data: Path) -> IrisConfig | DropGenConfig:
+    """A recipe with its datasets found under ``data``."""
+    values = yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
+    values["data"] = [data / dataset for dataset in values["data"]]
+    return IrisConfig(**values) if "task_channels" in values else DropGenConfig(**values)
+
+
+def main() -> int:
+    names = sorted(path.stem for path in HERE.glob("*.yaml"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=names, metavar="NAME", help=f"of {', '.join(names)}; default: all")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    chosen = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if unknown := set(chosen.names) - set(names):
+        parser.error(f"there is no recipe {min(unknown)!r}; choose among {', '.join(names)}")
+    if not chosen.data.is_dir():
+        print(f"There is no data folder {chosen.data}; give one with --data.", file=sys.stderr)
+        return 1
+    for name in chosen.names:
+        config = read_recipe(name, chosen.data)
+        try:
+            run = chosen.runs / name
+            bundle = train_iris(config, run) if isinstance(config, IrisConfig) else train_dropgen(config, run)
+        except DropIrisError as error:
+            print(error, file=sys.stderr)
+            return 1
+        shutil.rmtree(ROOT / "Resources" / "Models" / name, ignore_errors=True)
+        shutil.copytree(bundle.folder, ROOT / "Resources" / "Models" / name)
+        print(f"{name}: {Catalogue().find(name).folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
