@@ -1,6 +1,10 @@
 """Scans and labels survive the disk: voxels, places, names, colours and codes."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -9,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+import dropiris.files
 from dropiris.errors import InputError
 from dropiris.files import is_scan, list_scans, read_labels, read_volume, write_labels, write_volume
 from dropiris.files.label_table import default_color
@@ -235,3 +240,16 @@ def test_scans_in_a_folder_are_listed_by_name(tmp_path):
     assert [p.name for p in list_scans(tmp_path)] == ["a.nrrd", "b.nii.gz"]
     assert not is_scan(tmp_path / "c.seg.nrrd")
     assert not is_scan(tmp_path / "missing.nii.gz")
+
+
+def test_importing_the_readers_needs_neither_torch_nor_file_libraries():
+    code = "import sys, dropiris.files; print([m for m in ('torch', 'nibabel', 'nrrd', 'pydicom') if m in sys.modules])"
+    source = str(Path(dropiris.files.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": source},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"

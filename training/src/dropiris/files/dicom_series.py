@@ -85,10 +85,11 @@ def _stack(slices: list[Slice], name: str, modality: str) -> Volume:
     array: np.ndarray = np.empty((len(slices), rows, columns), _kind(slices))
     ordered = sorted(range(len(slices)), key=lambda n: (str(slices[n].path), slices[n].frame))
     for n, pixels in zip(ordered, pixels_of([slices[n] for n in ordered]), strict=True):
-        if slices[n].slope == 1.0 and slices[n].intercept == 0.0:
-            array[n] = pixels
-        else:
-            array[n] = pixels * slices[n].slope + slices[n].intercept
+        values = pixels * np.float64(slices[n].slope) + slices[n].intercept
+        if array.dtype.kind == "i":
+            limits = np.iinfo(array.dtype)
+            np.clip(values, limits.min, limits.max, out=values)
+        array[n] = values
     affine = np.eye(4)
     affine[:3] = np.stack([first.columns, first.rows, step, slices[0].position], axis=1)
     return Volume(array.transpose(2, 1, 0), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, name, modality)
@@ -118,14 +119,13 @@ def _slice_step(slices: list[Slice], normal: np.ndarray, name: str) -> np.ndarra
 
 
 def _kind(slices: list[Slice]) -> type:
-    """int16 for what fits (CT always does), else float32."""
+    """int16 for what fits (CT does), else int32 or, with fractional slopes, float32."""
     header = read_header(slices[0].path)
     bits, signed = int(header.get("BitsStored", 16)), int(header.get("PixelRepresentation", 0))
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    whole = all(piece.slope == 1.0 and piece.intercept == round(piece.intercept) for piece in slices)
-    offsets = [piece.intercept for piece in slices]
-    if whole and -(2**15) <= low + min(offsets) and high + max(offsets) < 2**15:
-        return np.int16
-    if whole and -(2**31) <= low + min(offsets) and high + max(offsets) < 2**31:
-        return np.int32
-    return np.float32
+    if any(piece.slope != 1.0 or piece.intercept != round(piece.intercept) for piece in slices):
+        return np.float32
+    low += min(piece.intercept for piece in slices)
+    high += max(piece.intercept for piece in slices)
+    # Some CTs declare all 16 bits and an offset of -1024: only padding lies below, and it is clipped.
+    return np.int16 if -(2**15) - 2**12 <= low and high < 2**15 else np.int32

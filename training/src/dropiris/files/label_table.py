@@ -1,7 +1,7 @@
 """What the numbers of a plain label map mean: names, colours and codes from a table beside it.
 
 ``case.nii.gz`` has ``case.json`` with ``{"structures": [{"label", "name", "color", "terminology"}]}``; a label map in
-an nnU-Net dataset has ``dataset.json`` one or two folders up. Other keys of these files are left alone, so that the
+an nnU-Net dataset has ``dataset.json`` beside its folder. Other keys of these files are left alone, so that the
 ``case.json`` some converters write beside a scan stays what it was.
 """
 
@@ -115,8 +115,8 @@ def _color(values: Any) -> tuple[float, float, float]:
 
 
 def _dataset_names(path: Path) -> dict[int, str]:
-    """Names of an nnU-Net ``dataset.json`` in the folder of the label map, or one or two above it."""
-    for folder in list(path.resolve().parents)[:3]:
+    """Names of an nnU-Net ``dataset.json`` in the folder of the label map, or the one above it."""
+    for folder in list(path.resolve().parents)[:2]:
         try:
             labels = _json(folder / "dataset.json")["labels"].items()
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
