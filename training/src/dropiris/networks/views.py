@@ -10,8 +10,8 @@ from torch.nn import functional as F
 def stable_features(extractor: nn.Module, image: torch.Tensor) -> torch.Tensor:
     """s = IN(f(x)): image (B, 1, D, H, W) to features (B, C, D, H, W).
 
-    Each channel of each crop has zero mean and unit deviation. The statistics are those of the crop, in training and in the sliding
-    window alike, and are taken in float32: bfloat16 cannot sum a crop.
+    Each channel of each crop has zero mean and unit deviation. The statistics are those of the crop, in training and
+    in the sliding window alike, and are taken in float32: bfloat16 cannot sum a crop.
     """
     return F.instance_norm(extractor(image).float())
 
@@ -29,3 +29,20 @@ def dropgen_input(image: torch.Tensor, features: torch.Tensor | None) -> torch.T
 def views(extractor: nn.Module | None, image: torch.Tensor) -> torch.Tensor:
     """z of an image, or the image itself where the model has no extractor."""
     return dropgen_input(image, None if extractor is None else stable_features(extractor, image))
+
+
+def standardise(windows: torch.Tensor) -> torch.Tensor:
+    """Iris's input: each window (B, 1, D, H, W) to zero mean and unit deviation of its voxels that are not air.
+
+    Air is what lies within a thousandth of the window's range above its darkest voxel. A window of (nearly) nothing
+    but air is only shifted to start at 0.
+    """
+    result = torch.empty_like(windows)
+    for window, out in zip(windows, result, strict=True):
+        low = window.amin()
+        inside = window[window > low + 1e-3 * (window.amax() - low)]
+        if inside.numel() < 16:
+            out.copy_(window - low)
+        else:
+            out.copy_((window - inside.mean()) / inside.std().clamp(min=1e-6))
+    return result
