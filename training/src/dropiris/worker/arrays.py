@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +74,6 @@ def receive(description: Any, folder: Path, mapped: bool) -> Carried:
         if isinstance(error, DropIrisError):
             raise
         raise WorkerError(f"The description of an array between program and worker is not usable: {error}.") from error
-
-
-def files_of(description: Any) -> Iterable[str]:
-    """Names of the files a description mentions."""
-    if isinstance(description, dict):
-        if isinstance(description.get("file"), str):
-            yield description["file"]
-        for value in description.values():
-            yield from files_of(value)
-    elif isinstance(description, list):
-        for value in description:
-            yield from files_of(value)
 
 
 def _write(array: np.ndarray, path: Path, check: Callable[[], None]) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import dropiris.errors
 from dropiris.errors import Cancelled, DropIrisError, WorkerError
 from dropiris.progress import Progress
 from dropiris.worker import arrays
@@ -218,7 +217,7 @@ class WorkerClient(SegmentationRequests):
         elif isinstance(message, Step):
             job.report(Progress(message.stage, message.fraction, message.tile, message.tiles, message.message))
         elif isinstance(message, Failure):
-            job.fail(_error(message))
+            job.fail(message.to_error())
         elif isinstance(message, Answer) and self._folder is not None:
             folder, answer = self._folder.path, message
             try:
@@ -248,9 +247,3 @@ def _raise_if_done(job: Job[Any]) -> None:
 def _received(answer: Answer, folder: Path) -> dict[str, Any]:
     volumes = {name: arrays.receive(description, folder, mapped=False) for name, description in answer.volumes.items()}
     return {**answer.value, **volumes}
-
-
-def _error(failure: Failure) -> DropIrisError:
-    kind = getattr(dropiris.errors, failure.error, WorkerError)
-    known = isinstance(kind, type) and issubclass(kind, DropIrisError)
-    return kind(failure.sentence) if known else WorkerError(failure.sentence)

@@ -14,7 +14,7 @@ import dropiris
 from dropiris.errors import DropIrisError, WorkerError
 from dropiris.worker.exit_words import end_in_words
 from dropiris.worker.log import Log
-from dropiris.worker.protocol import PROTOCOL, Cancel, Hello, Message, Request, decode, encode, read_lines
+from dropiris.worker.protocol import PROTOCOL, Bye, Cancel, Hello, Message, Request, decode, encode, read_lines
 
 
 def worker_environment(python: str | None, environment: Mapping[str, str] | None) -> dict[str, str]:
@@ -130,8 +130,10 @@ class WorkerProcess:
         if self._lock.acquire(timeout=grace):
             try:
                 assert self._child.stdin is not None
+                if self.usable:
+                    self._child.stdin.write(encode(Bye()))
                 self._child.stdin.close()
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 self._log.add(f"[client] the worker's input was closed already: {error}")
             finally:
                 self._lock.release()

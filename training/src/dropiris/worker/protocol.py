@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from typing import IO, Any
 
-from dropiris.errors import WorkerError
+import dropiris.errors
+from dropiris.errors import DropIrisError, WorkerError
 
 # Raised by one whenever a message changes its meaning.
 PROTOCOL = 1
@@ -48,6 +49,11 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Bye:
+    """The client closes and removes its folder itself; an end of input without it means that it crashed."""
+
+
+@dataclass(frozen=True)
 class Step:
     """Progress of request ``id``; the fields are those of :class:`dropiris.progress.Progress`."""
 
@@ -76,9 +82,15 @@ class Failure:
     error: str
     sentence: str
 
+    def to_error(self) -> DropIrisError:
+        """The error to raise for the caller; a class the client does not know becomes WorkerError."""
+        kind = getattr(dropiris.errors, self.error, None)
+        known = isinstance(kind, type) and issubclass(kind, DropIrisError)
+        return kind(self.sentence) if known and kind is not None else WorkerError(self.sentence)
 
-Message = Hello | Request | Cancel | Step | Answer | Failure
-_KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in (Hello, Request, Cancel, Step, Answer, Failure)}
+
+Message = Hello | Request | Cancel | Bye | Step | Answer | Failure
+_KINDS: dict[str, type] = {kind.__name__.lower(): kind for kind in (Hello, Request, Cancel, Bye, Step, Answer, Failure)}
 _TYPES: dict[str, Any] = {"int": int, "str": str, "dict": dict, "float": (int, float)}
 
 

@@ -22,6 +22,7 @@ from dropiris.worker.folder import remove_if_stale
 from dropiris.worker.protocol import (
     PROTOCOL,
     Answer,
+    Bye,
     Cancel,
     Failure,
     Hello,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 # Ten lines a second are more than a progress bar shows.
 _STEP_INTERVAL = 0.1
+# Seconds for a crashed client's lock to be dropped.
+_LOCK_PATIENCE = 1.0
 
 
 @dataclass
@@ -115,6 +118,9 @@ class Server:
                 if isinstance(message, Cancel):
                     if message.id in self._tokens:
                         self._tokens[message.id].cancel()
+                elif isinstance(message, Bye):
+                    # The main thread may be deep in a convolution: end the process from here.
+                    os._exit(0)
                 elif isinstance(message, Request):
                     self._tokens[message.id] = CancelToken()
                     self._requests.put(message)
@@ -122,8 +128,10 @@ class Server:
                     raise WorkerError(f"The worker cannot do anything with a {type(message).__name__}.")
             except DropIrisError as error:
                 self._say(Failure(-1, type(error).__name__, str(error)))
-        # The client is gone. The main thread may be deep in a convolution: end the process from here.
-        remove_if_stale(self._folder)
+        # The client crashed; the system drops its lock on the folder a moment later than its pipe.
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        while not remove_if_stale(self._folder) and time.monotonic() < deadline:
+            time.sleep(0.02)
         os._exit(0)
 
     def _handle(self, request: Request, handlers: dict[str, Handler], session: Session) -> Answer | Failure:
