@@ -65,13 +65,23 @@ def write_segments(
         name = name or scene.GenerateUniqueName(f"{volumeNode.GetName()} segmentation")
         scene.SaveStateForUndo()
         return _add_node(scene, volumeNode, segments, name)
-    if segmentationNode.GetScene() is not scene:
-        raise InputError(f"{segmentationNode.GetName()} was removed from the scene; choose another segmentation.")
+    check_target(segmentationNode, volumeNode, mode)
     affine = np.linalg.inv(parent_to_world(segmentationNode)) @ world_affine(volumeNode)
     segments = _segments(labelMap, affine)
     scene.SaveStateForUndo()
     _change_node(segmentationNode, volumeNode, segments, replace=mode == "replace")
     return segmentationNode
+
+
+def check_target(segmentationNode: Any, volumeNode: Any, mode: str = "add") -> None:
+    """Refuse before a long run what :func:`write_segments` would refuse after it; None is a new segmentation."""
+    if segmentationNode is None:
+        return
+    if mode not in ("add", "replace"):
+        raise InputError(f"Unknown way to write results {mode!r}; use 'add' or 'replace'.")
+    if segmentationNode.GetScene() is None or segmentationNode.GetScene() is not volumeNode.GetScene():
+        raise InputError(f"{segmentationNode.GetName()} was removed from the scene; choose another segmentation.")
+    parent_to_world(segmentationNode)
 
 
 def _check_fits(labels: LabelMap, volumeNode: Any) -> None:

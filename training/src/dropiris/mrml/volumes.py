@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from dropiris.errors import InputError
-from dropiris.volume import Volume
+from dropiris.volume import LabelMap, Volume
 
 
 def volume_from_node(node: Any, to_world: bool = True) -> Volume:
@@ -47,6 +48,15 @@ def volume_from_node(node: Any, to_world: bool = True) -> Volume:
     array = vtk_to_numpy(scalars).reshape(image.GetDimensions()[::-1]).T
     affine = world_affine(node) if to_world else own_affine(node)
     return Volume(array, affine, name, _modality(node))
+
+
+def moved_with_node(labels: LabelMap, volume: Volume, node: Any) -> LabelMap:
+    """Labels of ``volume`` at the place its node has by now: a node moved meanwhile takes its result along."""
+    if labels.shape != volume.shape or not np.allclose(labels.affine, volume.affine, atol=1e-3):
+        raise InputError(f"The result does not lie on the grid of {volume.name}; segment that scan again.")
+    if node.GetScene() is None:
+        raise InputError(f"{volume.name} was removed from the scene meanwhile; load it and segment it again.")
+    return replace(labels, affine=world_affine(node))
 
 
 def own_affine(node: Any) -> np.ndarray:

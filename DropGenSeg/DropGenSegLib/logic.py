@@ -1,0 +1,114 @@
+"""Automatic segmentation of one scan: scene to worker to scene."""
+
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from DropGenSegLib.parameters import DropGenSegParameters
+from dropiris.errors import InputError
+from dropiris.mrml import volume_from_node, write_segments
+from dropiris.mrml.results import check_target
+from dropiris.mrml.volumes import moved_with_node
+from dropiris.panels.client import shared_client
+from dropiris.panels.run import Run, Step
+
+
+class DropGenSegLogic(ScriptedLoadableModuleLogic):
+    """Segments with DropGen models; usable without a panel.
+
+    Parameters
+    ----------
+    client : dropiris.panels.client.SegmentationClient, optional
+        Runs the networks; by default the worker that both modules share, started at the first run.
+    models : dropiris.panels.client.ModelList, optional
+        By default the catalogue of shipped and installed models.
+    """
+
+    def __init__(self, client=None, models=None):
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._client, self._models = client, models
+
+    @property
+    def client(self):
+        return self._client if self._client is not None else shared_client()
+
+    @property
+    def usesWorker(self):
+        """Whether runs go to the worker, which needs PyTorch."""
+        return self._client is None
+
+    @property
+    def models(self):
+        if self._models is None:
+            from dropiris.models.catalogue import Catalogue
+
+            self._models = Catalogue()
+        return self._models
+
+    def getParameterNode(self):
+        return DropGenSegParameters(super().getParameterNode())
+
+    def process(
+        self,
+        inputVolume,
+        outputSegmentation=None,
+        model="",
+        structures=None,
+        device="auto",
+        mode="add",
+        progress=None,
+        cancel=None,
+    ):
+        """Segment a scan and wait for the result.
+
+        Parameters
+        ----------
+        inputVolume : vtkMRMLScalarVolumeNode
+        outputSegmentation : vtkMRMLSegmentationNode, optional
+            None makes a new one. An existing one keeps its segments: see ``mode``.
+        model : str
+            Name of a model or path of its folder; "" takes the first DropGen model.
+        structures : sequence of str, optional
+            Which of the model's structures; None takes all.
+        device : {"auto", "cuda", "mps", "cpu"}
+        mode : {"add", "replace"}
+            Add segments beside those in ``outputSegmentation``, or replace those of the same name.
+        progress : callable, optional
+            Called with :class:`dropiris.progress.Progress` on this thread.
+        cancel : dropiris.progress.CancelToken, optional
+
+        Returns
+        -------
+        vtkMRMLSegmentationNode
+
+        Raises
+        ------
+        DropIrisError
+            One sentence; the scene is then as it was.
+        """
+        return self.start(inputVolume, outputSegmentation, model, structures, device, mode).wait(progress, cancel)
+
+    def start(self, inputVolume, outputSegmentation=None, model="", structures=None, device="auto", mode="add"):
+        """As :meth:`process`, but return a :class:`dropiris.panels.run.Run` to poll; inputs are checked first."""
+        volume = volume_from_node(inputVolume)
+        bundle = self.models.find(model) if model else self.models.default("dropgen")
+        _check_model(bundle, structures)
+        check_target(outputSegmentation, inputVolume, mode)
+        return Run(self._work(inputVolume, volume, bundle, outputSegmentation, structures, device, mode))
+
+    def _work(self, volumeNode, volume, bundle, segmentationNode, structures, device, mode):
+        labels = yield Step(self.client.submit_segment_dropgen(volume, bundle.folder, structures, device))
+        labels = moved_with_node(labels, volume, volumeNode)
+        return write_segments(labels, segmentationNode, volumeNode, mode if segmentationNode is not None else "new")
+
+
+def _check_model(bundle, structures):
+    card = bundle.card
+    if card.method != "dropgen":
+        raise InputError(f"{card.name} is not a DropGen model; use it in the IrisICL module.")
+    if structures is None:
+        return
+    names = [structure.name for structure in card.structures]
+    unknown = [name for name in structures if name not in names]
+    if unknown:
+        raise InputError(f"{card.name} has no structure {unknown[0]!r}; choose among: {', '.join(names)}.")
+    if not structures:
+        raise InputError("No structure is chosen; choose at least one.")

@@ -1,0 +1,70 @@
+"""The real scene with both modules importable; Qt is PySide6 in PythonQt's clothes where it is installed."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "Testing"), str(ROOT / "DropGenSeg"), str(ROOT / "IrisICL")]
+pytest.importorskip("slicer_core", reason="the slicer-core wheel is not installed")
+
+
+@pytest.fixture(scope="session")
+def booted_slicer():
+    from slicer_headless import boot_scene, install_module_bases
+
+    slicer = boot_scene()
+    try:
+        from slicer_headless.qt_standin import install_qt
+    except ImportError:
+        pass  # without PySide6 the modules still import; the wiring tests skip
+    else:
+        install_qt(slicer)
+    install_module_bases(slicer)
+    return slicer
+
+
+@pytest.fixture
+def slicer(booted_slicer):
+    booted_slicer.mrmlScene.Clear(0)
+    yield booted_slicer
+    booted_slicer.mrmlScene.Clear(0)
+
+
+@pytest.fixture
+def open_panel(slicer):
+    """Open a module's panel from its real .ui file; its Logic gets the given client and models."""
+    pytest.importorskip("PySide6", reason="PySide6 is not installed")
+    from slicer_headless.scene import ModuleHandle
+
+    opened = []
+
+    def open_panel(widget_class, client, models):
+        import qt
+
+        name = widget_class.__name__.removesuffix("Widget")
+        setattr(slicer.modules, name.lower(), ModuleHandle(name, path=ROOT / name / f"{name}.py"))
+        parent = slicer.qMRMLWidget()
+        parent.setLayout(qt.QVBoxLayout())
+        parent.setMRMLScene(slicer.mrmlScene)
+        make_logic = widget_class.makeLogic
+
+        class Injected(widget_class):
+            def makeLogic(self):
+                logic = make_logic(self)
+                return type(logic)(client, models)
+
+        Injected.__name__ = widget_class.__name__
+        panel = Injected(parent)
+        panel.setup()
+        opened.append(SimpleNamespace(panel=panel, parent=parent))
+        return panel
+
+    yield open_panel
+    for entry in opened:
+        entry.panel.cleanup()
+        # As the destructors of Slicer's own widgets do: stop observing the scene.
+        getattr(entry.panel.ui, entry.panel.moduleName).setMRMLScene(None)
+        entry.parent.close()

@@ -1,0 +1,251 @@
+"""Wiring tests: the real .ui files and widgets' Python over the real scene, with PySide6 in PythonQt's clothes.
+
+They show that names match and that choosing, segmenting, cancelling and failing are connected. They show nothing of
+Slicer's own C++ widgets or of PythonQt.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from slicer_headless.small_scenes import OBLIQUE, add_segmentation, add_volume, scene_state
+
+from dropiris.errors import DeviceError
+from dropiris.panels.choices import DeviceChoice
+from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
+from dropiris.volume import Structure
+
+STRUCTURES = (Structure(1, "soft tissue", (0.8, 0.4, 0.3)), Structure(3, "bone", (0.9, 0.9, 0.7)))
+
+
+def scan_array():
+    array = np.zeros((6, 7, 8), np.int16)
+    array[1:5, 2:6, 2:5] = 150
+    array[2:4, 3:5, 3:4] = 700
+    return array
+
+
+def wait(slicer, panel):
+    """Let the event loop run (and the panel's timer with it) until the run is over."""
+    deadline = time.monotonic() + 20
+    while panel.bar.run is not None:
+        assert time.monotonic() < deadline
+        slicer.app.processEvents()
+        time.sleep(0.01)
+
+
+def picture(panel, name):
+    """Keep a picture of the panel where PANEL_PICTURES says."""
+    folder = os.environ.get("PANEL_PICTURES")
+    if folder:
+        panel.parent.resize(430, 600)
+        panel.parent.show()
+        panel.parent.grab().save(str(Path(folder) / f"{name}.png"))
+
+
+@pytest.fixture
+def scan(slicer):
+    return add_volume(slicer, scan_array(), OBLIQUE, "CT chest")
+
+
+@pytest.fixture
+def dropgen(open_panel):
+    from DropGenSeg import DropGenSegWidget
+
+    models = ThresholdModels("steps", "dropgen", STRUCTURES)
+    return lambda failure=None: open_panel(DropGenSegWidget, ThresholdClient(STRUCTURES, failure), models)
+
+
+@pytest.fixture
+def iris(open_panel):
+    from IrisICL import IrisICLWidget
+
+    return lambda failure=None: open_panel(IrisICLWidget, ThresholdClient((), failure), ThresholdModels("m", "iris"))
+
+
+@pytest.fixture
+def reference(slicer):
+    volume = add_volume(slicer, scan_array(), np.diag([1.0, 2, 3, 1]), "CT pelvis A")
+    masks = {"soft tissue": scan_array() == 150, "bone": scan_array() == 700}
+    return volume, add_segmentation(slicer, volume, masks, "Labels of A")
+
+
+def test_dropgen_button_says_what_is_missing_then_what_it_will_do(slicer, dropgen, scan):
+    panel = dropgen()
+    assert not panel.ui.segmentButton.enabled
+    assert panel.ui.segmentButton.text == panel.ui.segmentButton.toolTip == "Choose a scan"
+    assert not panel.ui.cancelButton.enabled
+    picture(panel, "dropgen-empty")
+    panel.ui.inputSelector.setCurrentNode(scan)
+    assert panel.parameters.inputVolume is scan
+    assert panel.ui.segmentButton.enabled
+    assert panel.ui.segmentButton.text == "Segment 2 structures"
+    assert panel.ui.inputLabel.text == "6×7×8 voxels, 1.1×2.3×3.7 mm"
+    assert "soft tissue, bone" in panel.ui.modelLabel.text
+    picture(panel, "dropgen-ready")
+
+
+def test_dropgen_choose_segment_and_the_segments_appear(slicer, dropgen, scan):
+    panel = dropgen()
+    panel.ui.inputSelector.setCurrentNode(scan)
+    panel.ui.deviceComboBox.currentIndex = 3
+    assert panel.parameters.device is DeviceChoice.CPU
+    panel.ui.segmentButton.click()
+    assert panel.ui.segmentButton.text == "Working…" and not panel.ui.segmentButton.enabled
+    assert panel.ui.cancelButton.enabled and not panel.ui.inputSelector.isEnabled()
+    panel.bar.poll()
+    assert panel.ui.progressBar.value == 25 and panel.ui.statusLabel.text == "Segmenting · part 1 of 4"
+    picture(panel, "dropgen-running")
+    wait(slicer, panel)
+    node = slicer.util.getNode("CT chest segmentation")
+    assert [node.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)] == ["soft tissue", "bone"]
+    assert "Done in" in panel.ui.statusLabel.text and "CT chest segmentation" in panel.ui.statusLabel.text
+    assert panel.ui.segmentButton.enabled and not panel.ui.cancelButton.enabled
+    assert panel.logic.client.devices == ["cpu"]
+    picture(panel, "dropgen-done")
+
+
+def test_dropgen_adds_to_a_chosen_segmentation_or_replaces_in_it(slicer, dropgen, scan):
+    target = add_segmentation(slicer, scan, {"bone": scan_array() == 0}, "Mine")
+    panel = dropgen()
+    panel.ui.inputSelector.setCurrentNode(scan)
+    assert not panel.ui.replaceCheckBox.enabled
+    panel.ui.outputSelector.setCurrentNode(target)
+    assert panel.ui.replaceCheckBox.enabled
+    panel.ui.segmentButton.click()
+    wait(slicer, panel)
+    assert target.GetSegmentation().GetNumberOfSegments() == 3
+    panel.ui.replaceCheckBox.checked = True
+    panel.ui.segmentButton.click()
+    wait(slicer, panel)
+    assert target.GetSegmentation().GetNumberOfSegments() == 3
+
+
+@pytest.mark.parametrize("module", ["dropgen", "iris"])
+def test_cancel_leaves_the_scene_as_it_was(slicer, request, scan, reference, module):
+    panel = request.getfixturevalue(module)()
+    choose(panel, scan, reference)
+    before = scene_state(slicer)
+    panel.ui.segmentButton.click()
+    panel.bar.poll()
+    panel.ui.cancelButton.click()
+    assert panel.ui.segmentButton.text == "Cancelling…" and not panel.ui.cancelButton.enabled
+    wait(slicer, panel)
+    assert panel.ui.statusLabel.text == "Cancelled; nothing was changed."
+    assert panel.ui.segmentButton.enabled
+    assert scene_state(slicer) == before
+
+
+@pytest.mark.parametrize("module", ["dropgen", "iris"])
+def test_a_failure_is_told_in_the_panel_and_leaves_the_scene_as_it_was(slicer, request, scan, reference, module):
+    panel = request.getfixturevalue(module)(DeviceError("The graphics card is full; choose the processor."))
+    choose(panel, scan, reference)
+    before = scene_state(slicer)
+    panel.ui.segmentButton.click()
+    wait(slicer, panel)
+    assert panel.ui.statusLabel.text == "The graphics card is full; choose the processor."
+    assert panel.ui.segmentButton.enabled
+    assert scene_state(slicer) == before
+
+
+def choose(panel, scan, reference):
+    if panel.method == "iris":
+        panel.ui.referenceVolumeSelector.setCurrentNode(reference[0])
+        panel.ui.referenceSegmentationSelector.setCurrentNode(reference[1])
+    panel.ui.inputSelector.setCurrentNode(scan)
+
+
+def test_iris_asks_for_one_thing_after_the_other(slicer, iris, scan, reference):
+    panel = iris()
+    text = lambda: panel.ui.segmentButton.text  # noqa: E731
+    assert text() == "Choose a labelled scan"
+    picture(panel, "iris-empty")
+    panel.ui.referenceVolumeSelector.setCurrentNode(reference[0])
+    assert text() == "Choose the segmentation of the labelled scan"
+    panel.ui.referenceSegmentationSelector.setCurrentNode(reference[1])
+    assert panel.ui.segmentsTable.segmentCount == 2
+    assert text() == "Choose a scan"
+    panel.ui.inputSelector.setCurrentNode(scan)
+    assert text() == "Segment 2 structures" and panel.ui.segmentButton.enabled
+    bone = reference[1].GetSegmentation().GetSegmentIdBySegmentName("bone")
+    panel.ui.segmentsTable.setSelectedSegmentIDs([bone])
+    assert text() == "Segment 1 structure"
+    picture(panel, "iris-ready")
+
+
+def test_iris_segments_what_the_chosen_segment_shows(slicer, iris, scan, reference):
+    panel = iris()
+    choose(panel, scan, reference)
+    bone = reference[1].GetSegmentation().GetSegmentIdBySegmentName("bone")
+    panel.ui.segmentsTable.setSelectedSegmentIDs([bone])
+    panel.ui.segmentButton.click()
+    wait(slicer, panel)
+    segmentation = slicer.util.getNode("CT chest segmentation").GetSegmentation()
+    assert segmentation.GetNumberOfSegments() == 1
+    assert segmentation.GetNthSegment(0).GetName() == "bone"
+    assert segmentation.GetNthSegment(0).GetColor() == reference[1].GetSegmentation().GetSegment(bone).GetColor()
+
+
+def test_iris_averages_the_references_on_the_list(slicer, iris, scan, reference):
+    panel = iris()
+    choose(panel, scan, reference)
+    panel.ui.addReferenceButton.click()
+    panel.ui.addReferenceButton.click()
+    assert panel.ui.referencesList.count == 2
+    assert "average of 2" in panel.ui.referencesLabel.text
+    picture(panel, "iris-list")
+    panel.ui.segmentButton.click()
+    wait(slicer, panel)
+    assert "Done" in panel.ui.statusLabel.text
+    panel.ui.referencesList.currentRow = 0
+    panel.ui.removeReferenceButton.click()
+    assert panel.ui.referencesList.count == 1
+    slicer.mrmlScene.RemoveNode(reference[0])
+    panel.update()
+    assert panel.ui.referencesList.count == 0
+
+
+@pytest.mark.parametrize("module", ["dropgen", "iris"])
+def test_closing_the_scene_during_a_run_ends_it_and_empties_the_panel(slicer, request, scan, reference, module):
+    panel = request.getfixturevalue(module)()
+    choose(panel, scan, reference)
+    panel.ui.segmentButton.click()
+    slicer.mrmlScene.Clear(0)
+    wait(slicer, panel)
+    assert panel.parameters.inputVolume is None
+    assert not panel.ui.segmentButton.enabled
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_what_the_panel_shows_comes_back_when_it_is_entered_again(slicer, dropgen, scan):
+    panel = dropgen()
+    panel.ui.inputSelector.setCurrentNode(scan)
+    panel.exit()
+    assert panel.parameters is None
+    panel.enter()
+    assert panel.ui.inputSelector.currentNode() is scan
+    assert panel.ui.segmentButton.enabled
+
+
+def test_without_pytorch_the_button_says_how_to_get_it(slicer, open_panel, scan, monkeypatch):
+    from DropGenSeg import DropGenSegWidget
+    from dropiris.panels import module_panel
+
+    sentence = "PyTorch is not installed; install the PyTorch extension."
+    monkeypatch.setattr(module_panel, "missing_dependency", lambda: sentence)
+    panel = open_panel(DropGenSegWidget, None, ThresholdModels("steps", "dropgen", STRUCTURES))
+    panel.ui.inputSelector.setCurrentNode(scan)
+    assert panel.ui.segmentButton.toolTip == sentence
+    assert not panel.ui.segmentButton.enabled
+
+
+def test_the_stand_in_is_as_strict_as_pythonqt(slicer, dropgen):
+    button = dropgen().ui.segmentButton
+    with pytest.raises(AttributeError, match="no property 'tooltip'"):
+        button.tooltip = "misspelt"
+    with pytest.raises(TypeError):
+        button.text()
+    with pytest.raises(RuntimeError, match="no signal pressed"):
+        button.connect("pressed(int)", print)

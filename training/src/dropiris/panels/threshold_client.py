@@ -1,0 +1,155 @@
+"""A segmenter without a network, for the modules' self-tests: it needs no torch, no worker and no model file.
+
+DropGen's place is taken by fixed intensity steps, Iris' by the intensity range each structure has in the references.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from dropiris.errors import Cancelled, InputError, ModelError
+from dropiris.progress import Progress
+from dropiris.volume import LabelMap, Reference, Structure, Volume
+
+# Structure n of a model covers intensities from n * STEP up to the next one's.
+STEP = 100.0
+
+
+class ThresholdJob:
+    """Does its work in the calling thread, one tile a poll."""
+
+    def __init__(self, work: Callable[[], Any], stage: str, tiles: int) -> None:
+        self._work, self._cancelled, self._result = work, False, None
+        self._error: BaseException | None = None
+        self._steps = self._progress(stage, tiles)
+        self.done = False
+
+    def _progress(self, stage: str, tiles: int) -> Iterator[Progress]:
+        for tile in range(1, tiles + 1):
+            yield Progress(stage, tile / tiles, tile, tiles)
+
+    def poll(self, timeout: float = 0.0) -> list[Progress]:
+        if self.done:
+            return []
+        step = next(self._steps, None)
+        if step is not None and not self._cancelled:
+            return [step]
+        try:
+            if self._cancelled:
+                raise Cancelled()
+            self._result = self._work()
+        except Exception as error:
+            self._error = error
+        self.done = True
+        return []
+
+    def result(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+
+class ThresholdClient:
+    """Takes the place of the worker's client.
+
+    Parameters
+    ----------
+    structures : sequence of Structure
+        Of the model.
+    failure : exception, optional
+        Every job ends with it.
+    """
+
+    def __init__(self, structures: Sequence[Structure], failure: Exception | None = None) -> None:
+        self.structures, self.failure, self.devices = tuple(structures), failure, list[str]()
+
+    def submit_segment_dropgen(
+        self, volume: Volume, model_folder: Path, structures: Sequence[str] | None = None, device: str = "auto"
+    ) -> ThresholdJob:
+        def work() -> LabelMap:
+            self._fail()
+            labels = np.zeros(volume.shape, np.uint8)
+            for structure in self.structures:
+                labels[volume.array >= structure.label * STEP] = structure.label
+            result = LabelMap(labels, volume.affine, self.structures)
+            return result if structures is None else result.keep(structures)
+
+        self.devices.append(device)
+        return ThresholdJob(work, "Segmenting", 4)
+
+    def submit_encode_iris(
+        self, references: Sequence[Reference], model_folder: Path, task_file: Path, device: str = "auto"
+    ) -> ThresholdJob:
+        def work() -> Path:
+            self._fail()
+            ranges: dict[str, list[float]] = {}
+            for reference in references:
+                for structure in reference.structures:
+                    values = reference.volume.array[reference.mask(structure.name)]
+                    low, high = ranges.get(structure.name, [np.inf, -np.inf])
+                    ranges[structure.name] = [min(low, float(values.min())), max(high, float(values.max()))]
+            Path(task_file).write_text(json.dumps(ranges), encoding="utf-8")
+            return Path(task_file)
+
+        self.devices.append(device)
+        return ThresholdJob(work, "Encoding references", 2)
+
+    def submit_segment_iris(
+        self,
+        volume: Volume,
+        model_folder: Path,
+        tasks: Sequence[Path],
+        structures: Sequence[str] | None = None,
+        device: str = "auto",
+        strategy: str = "one-shot",
+        references: Sequence[Reference] = (),
+    ) -> ThresholdJob:
+        def work() -> LabelMap:
+            self._fail()
+            labels = np.zeros(volume.shape, np.uint8)
+            named: list[Structure] = []
+            for task in tasks:
+                for name, (low, high) in json.loads(Path(task).read_text(encoding="utf-8")).items():
+                    named.append(Structure(len(named) + 1, name))
+                    labels[(volume.array >= low) & (volume.array <= high)] = len(named)
+            result = LabelMap(labels, volume.affine, tuple(named))
+            return result if structures is None else result.keep(structures)
+
+        self.devices.append(device)
+        return ThresholdJob(work, "Segmenting", 4)
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class ThresholdModels:
+    """Takes the place of the catalogue: one model that names structures and holds no weights."""
+
+    def __init__(self, name: str, method: str, structures: Sequence[Structure] = ()) -> None:
+        card = SimpleNamespace(
+            name=name, title="Intensity steps", method=method, structures=tuple(structures), description=""
+        )
+        self._entry = SimpleNamespace(name=name, card=card, folder=Path(name), state="shipped", problem="")
+
+    def list(self) -> Sequence[Any]:
+        return [self._entry]
+
+    def find(self, name_or_path: str) -> Any:
+        if name_or_path != self._entry.name:
+            raise ModelError(f"There is no model {name_or_path!r}; did you mean {self._entry.name!r}?")
+        return self._entry
+
+    def default(self, method: str) -> Any:
+        if method != self._entry.card.method:
+            raise InputError(f"There is no {method} model here.")
+        return self._entry
