@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,11 +63,14 @@ def score_masks(prediction: np.ndarray, label: np.ndarray, spacing: Sequence[flo
         torch.from_numpy(np.ascontiguousarray(mask[box]))[None, None].float() for mask in (prediction, label)
     )
     mm = [float(s) for s in spacing]
-    return MaskScores(
-        dice=float(compute_dice(ours, truth)),
-        nsd=float(compute_surface_dice(ours, truth, [tolerance], include_background=True, spacing=mm)),
-        hd95=float(compute_hausdorff_distance(ours, truth, include_background=True, percentile=95, spacing=mm)),
-    )
+    with warnings.catch_warnings():
+        # MONAI 1.6 warns of an argument that it passes to itself.
+        warnings.simplefilter("ignore", FutureWarning)
+        return MaskScores(
+            dice=float(compute_dice(ours, truth)),
+            nsd=float(compute_surface_dice(ours, truth, [tolerance], include_background=True, spacing=mm)),
+            hd95=float(compute_hausdorff_distance(ours, truth, include_background=True, percentile=95, spacing=mm)),
+        )
 
 
 def _box(mask: np.ndarray) -> tuple[slice, ...]:

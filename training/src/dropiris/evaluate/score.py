@@ -12,7 +12,7 @@ import numpy as np
 from dropiris.errors import InputError
 from dropiris.evaluate.cases import CasePair, DatasetTable, plain_name
 from dropiris.evaluate.metrics import score_masks
-from dropiris.volume import LabelMap
+from dropiris.volume import LabelMap, Volume
 
 _GENERIC = re.compile(r"label \d+")
 
@@ -43,7 +43,10 @@ def score_case(
     """
     from dropiris.files import read_labels
 
-    truth, ours = read_labels(pair.labels), read_labels(pair.prediction)
+    truth = read_labels(pair.labels)
+    # Slicer crops what it saves as .seg.nrrd to the segments: such a prediction is laid on the label map's grid.
+    cropped = pair.prediction.name.lower().endswith(".seg.nrrd")
+    ours = read_labels(pair.prediction, like=Volume(truth[0].array, truth[0].affine) if cropped else None)
     _check_grids(pair, truth[0], ours[0])
     wanted = _annotated(pair, table, truth, structures)
     by_value = not table.labels and _unnamed(truth)

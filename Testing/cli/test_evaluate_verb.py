@@ -1,0 +1,129 @@
+"""``dropiris evaluate``: scores that can be computed by hand, and the rules for what is absent."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from dropiris.volume import LabelMap, Structure
+
+Run = Callable[..., Result]
+SHAPE = (24, 20, 16)
+
+
+def save(path: Path, array: np.ndarray, spacing: tuple[float, ...] = (1.0, 1.0, 2.0)) -> Path:
+    import nibabel
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(array.astype(np.uint8), np.diag([*spacing, 1.0])), path)
+    return path
+
+
+def box(label: int, start: int = 4, stop: int = 12) -> np.ndarray:
+    array = np.zeros(SHAPE, np.uint8)
+    array[start:stop, 4:12, 4:10] = label
+    return array
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    root = tmp_path / "Dataset"
+    table = {"labels": {"background": 0, "liver": 1, "left_kidney": 2}, "partially_labelled": {"b": ["liver"]}}
+    (root / "labelsTs").mkdir(parents=True)
+    (root / "dataset.json").write_text(json.dumps(table))
+    save(root / "labelsTs" / "a.nii.gz", np.maximum(box(1), box(2, 14, 20)))
+    save(root / "labelsTs" / "b.nii.gz", box(1))
+    return root
+
+
+def rows_of(report: Path) -> dict[tuple[str, str], dict[str, str]]:
+    with (report / "scores.csv").open(encoding="utf-8", newline="") as file:
+        return {(row["case"], row["structure"]): row for row in csv.DictReader(file)}
+
+
+def test_perfect_and_shifted_predictions_score_as_by_hand(
+    dropiris: Run, dataset: Path, tmp_path: Path
+) -> None:
+    # a: liver perfect, kidney missed. b: liver shifted by 1 of 8 voxels; its kidney is not annotated.
+    save(tmp_path / "pred" / "a.nii.gz", box(1))
+    save(tmp_path / "pred" / "b.nii.gz", np.maximum(box(1, 5, 13), box(2, 14, 20)))
+    done = dropiris("evaluate", tmp_path / "pred", dataset / "labelsTs", "-o", tmp_path / "report", "--tolerance", 1)
+    assert done.exit_code == 0, done.output
+    rows = rows_of(tmp_path / "report")
+    assert rows.keys() == {("a", "liver"), ("a", "left_kidney"), ("b", "liver")}
+    assert float(rows["a", "liver"]["dice"]) == 1 and float(rows["a", "liver"]["hd95_mm"]) == 0
+    assert float(rows["b", "liver"]["dice"]) == pytest.approx(7 / 8, abs=1e-4)
+    assert float(rows["b", "liver"]["hd95_mm"]) == 1 and float(rows["b", "liver"]["nsd"]) == 1
+    kidney = rows["a", "left_kidney"]
+    assert (kidney["note"], float(kidney["dice"]), kidney["hd95_mm"]) == ("missed", 0, "")
+    assert float(rows["a", "liver"]["label_ml"]) == pytest.approx(8 * 8 * 6 * 2 / 1000)
+
+
+def test_the_report_states_its_rules_and_what_was_left_out(dropiris: Run, dataset: Path, tmp_path: Path) -> None:
+    for case in "ab":
+        save(tmp_path / "pred" / f"{case}.nii.gz", box(1))
+    dropiris("evaluate", tmp_path / "pred", dataset / "labelsTs", "-o", tmp_path / "report")
+    report = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert report["partially_labelled"] == {"b": ["liver"]} and "undefined" in report["rules"]["empty"]
+    assert report["structures"]["liver"]["dice"] == {"mean": 1.0, "sd": 0.0, "n": 2, "undefined": 0}
+    assert report["structures"]["left_kidney"]["missed"] == 1
+    assert report["structures"]["left_kidney"]["hd95"] == {"mean": None, "sd": None, "n": 0, "undefined": 1}
+    assert report["overall"]["dice"] == 0.5
+    assert sorted(path.name for path in (tmp_path / "report").iterdir()) == ["report.json", "scores.csv"]
+
+
+def test_absent_and_invented_structures_follow_the_rule(dropiris: Run, dataset: Path, tmp_path: Path) -> None:
+    save(dataset / "labelsTs" / "c.nii.gz", box(1))
+    save(tmp_path / "pred" / "c.nii.gz", np.maximum(box(1), box(2, 14, 20)))
+    save(tmp_path / "empty" / "c.nii.gz", box(1))
+    for folder, note, dice in (("pred", "invented", "0.0000"), ("empty", "absent", "")):
+        labels = dataset / "labelsTs"
+        done = dropiris("evaluate", tmp_path / folder, labels, "-o", tmp_path / "r", "--ignore-missing")
+        assert done.exit_code == 0, done.output
+        row = rows_of(tmp_path / "r")["c", "left_kidney"]
+        assert (row["note"], row["dice"], row["hd95_mm"]) == (note, dice, "")
+
+
+def test_structures_are_matched_by_name_not_by_number(dropiris: Run, dataset: Path, tmp_path: Path) -> None:
+    from dropiris.files import write_labels
+
+    array = np.maximum(box(2), box(1, 14, 20))
+    structures = (Structure(1, "Left kidney"), Structure(2, "liver"))
+    for name in ("a.seg.nrrd", "a.nii.gz"):
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        write_labels(LabelMap(array, np.diag([1.0, 1, 2, 1]), structures), folder / name)
+        done = dropiris("evaluate", folder, dataset / "labelsTs", "-o", tmp_path / "r", "--ignore-missing")
+        assert done.exit_code == 0, done.output
+        assert {row["dice"] for row in rows_of(tmp_path / "r").values()} == {"1.0000"}
+
+
+def test_two_files_without_names_are_compared_by_value(dropiris: Run, tmp_path: Path) -> None:
+    one, two = save(tmp_path / "p.nii.gz", box(3)), save(tmp_path / "l.nii.gz", box(3))
+    done = dropiris("evaluate", one, two, "-o", tmp_path / "r")
+    assert done.exit_code == 0, done.output
+    assert [row["dice"] for row in rows_of(tmp_path / "r").values()] == ["1.0000"]
+
+
+def test_what_cannot_be_compared_is_one_sentence_and_leaves_no_report(
+    dropiris: Run, dataset: Path, tmp_path: Path
+) -> None:
+    save(tmp_path / "few" / "a.nii.gz", box(1))
+    save(tmp_path / "grid" / "a.nii.gz", box(1), (1.0, 1.0, 1.0))
+    save(tmp_path / "names" / "x.nii.gz", box(1))
+    for folder, words in (
+        ("few", "--ignore-missing"),
+        ("grid", "another grid"),
+        ("names", "No file"),
+        ("no", "not exist"),
+    ):
+        options = ["--ignore-missing"] if folder == "grid" else []
+        done = dropiris("evaluate", tmp_path / folder, dataset / "labelsTs", "-o", tmp_path / "r", *options)
+        assert done.exit_code == 1 and words in done.stderr, done.output
+        assert len(done.stderr.strip().splitlines()) == 1 and not (tmp_path / "r").exists()

@@ -1,0 +1,68 @@
+"""``dropiris models`` and ``dropiris doctor``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+
+def test_models_are_listed_shown_and_verified(dropiris: Run) -> None:
+    listed = dropiris("models", "list")
+    assert listed.exit_code == 0 and "Tiny organs" in listed.stdout and "tiny-iris" in listed.stdout
+    shown = dropiris("models", "info", "tiny")
+    assert "liver, spleen" in shown.stdout and "CC0-1.0" in shown.stdout and "Not a medical device" in shown.stdout
+    assert json.loads(dropiris("models", "info", "tiny", "--json").stdout)["name"] == "tiny"
+    assert "whole" in dropiris("models", "verify", "tiny").stdout
+
+
+def test_a_model_is_imported_and_removed_again(dropiris: Run, shipped: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "model"), "zip", shipped / "tiny")
+    done = dropiris("models", "import", archive)
+    assert done.exit_code == 0 and (tmp_path / "installed" / "tiny" / "model.json").is_file()
+    rows = json.loads(dropiris("models", "list", "--json").stdout)
+    assert {row["name"]: row["state"] for row in rows} == {"tiny": "installed", "tiny-iris": "shipped"}
+    assert dropiris("models", "remove", "tiny").exit_code == 0
+    assert not (tmp_path / "installed" / "tiny").exists()
+
+
+def test_failures_are_sentences(dropiris: Run, tmp_path: Path) -> None:
+    for words, text in (
+        (["remove", "tiny"], "shipped"),
+        (["info", "tinnny"], "did you mean 'tiny'"),
+        (["import", tmp_path / "no.zip"], "no.zip"),
+        (["download", "tiny"], "already here"),
+        (["download", "nothing-like-it"], "no model"),
+    ):
+        done = dropiris("models", *words)
+        assert done.exit_code == 1 and text in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_doctor_runs_a_real_forward_pass_and_looks_at_the_models(dropiris: Run) -> None:
+    done = dropiris("doctor", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert "Forward pass" in done.stdout and "Model tiny" in done.stdout and "Everything works." in done.stdout
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(dropiris: Run, tmp_path: Path, shipped: Path) -> None:
+    damaged = tmp_path / "installed" / "broken"
+    shutil.copytree(shipped / "tiny", damaged)
+    (damaged / "weights.safetensors").write_bytes(b"cut")
+    done = dropiris("doctor", "--device", "cpu", "--json")
+    report = json.loads(done.stdout)
+    assert done.exit_code == 1 and not report["good"]
+    bad = [finding for finding in report["findings"] if not finding["good"]]
+    assert len(bad) == 1 and "weights.safetensors" in bad[0]["found"] and "models remove" in bad[0]["advice"]
+
+
+def test_the_doctor_answers_for_a_device_that_is_not_here(dropiris: Run) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        done = dropiris("doctor", "--device", "cuda")
+        assert done.exit_code == 1 and "--device cpu" in done.stdout and "Traceback" not in done.output
