@@ -94,17 +94,19 @@ def segment_iris(call: Call) -> dict[str, Any]:
     params = call.params
     segmenter = call.session.segmenter("iris", params["model"], params["device"], call.progress)
     tasks = [call.session.task(path, call.progress) for path in params["tasks"]]
-    if not tasks:
-        raise InputError("No reference is given; choose at least one.")
-    options = {"structures": params["structures"], "progress": call.progress, "cancel": call.cancel}
-    if params["strategy"] == "one-shot" and len(tasks) == 1:
-        return {"labels": segmenter.segment(_volume(call), tasks[0], **options)}
-    from dropiris.inference.strategies import segment_with_strategy
+    from dropiris.inference import segment_with_strategy
 
-    references = _references(call)
-    if references:
-        options["references"] = references
-    return {"labels": segment_with_strategy(segmenter, _volume(call), tasks, strategy=params["strategy"], **options)}
+    labels = segment_with_strategy(
+        segmenter,
+        _volume(call),
+        tasks,
+        strategy=params["strategy"],
+        structures=params["structures"],
+        references=_references(call),
+        progress=call.progress,
+        cancel=call.cancel,
+    )
+    return {"labels": labels}
 
 
 def _volume(call: Call) -> Volume:

@@ -44,6 +44,10 @@ class Session:
                 raise ModelError(f"{made_for}; choose another model.")
             return kind(bundle, device)
 
+        if key in self._models and _moved(self._models[key]):
+            # Memory was short once and it went on with the processor; the next request tries its device again.
+            del self._models[key]
+            free_memory()
         return self._kept(self._models, key, MODELS_KEPT, load)
 
     def task(self, path: str, progress: ProgressCallback) -> Any:
@@ -92,6 +96,11 @@ def free_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def _moved(segmenter: Any) -> bool:
+    """Whether a segmenter left the device it was made for."""
+    return segmenter.scorer.torch_device != segmenter.device.torch_device
 
 
 def _state(path: Path) -> tuple[int, int]:
