@@ -46,3 +46,15 @@ def standardise(windows: torch.Tensor) -> torch.Tensor:
         else:
             out.copy_((window - inside.mean()) / inside.std().clamp(min=1e-6))
     return result
+
+
+def iris_input(windows: torch.Tensor, extractor: nn.Module | None = None) -> torch.Tensor:
+    """What Iris's encoder sees of windows (B, 1, D, H, W): standardised, and for stable Iris z = [x, s].
+
+    The extractor reads the window scaled to [0, 1], as it was trained.
+    """
+    image = standardise(windows)
+    if extractor is None:
+        return image
+    low, high = windows.amin((1, 2, 3, 4), keepdim=True), windows.amax((1, 2, 3, 4), keepdim=True)
+    return dropgen_input(image, stable_features(extractor, (windows - low) / (high - low).clamp(min=1e-6)))
