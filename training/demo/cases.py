@@ -1,0 +1,115 @@
+"""The scans of the demo: one that a registry package carries, and the example data when it is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scene import crop
+
+from dropiris.data.nnunet import Dataset
+from dropiris.files import read_volume
+from dropiris.train.validate import as_reference
+from dropiris.volume import LabelMap, Reference, Structure, Volume
+
+# Middle of the hippocampus in MNI space (mm) and the size of the crops the hippocampus model was trained on.
+HIPPOCAMPUS = {"right": (27.0, -21.0, -15.0), "left": (-27.0, -21.0, -15.0)}
+CROP = (38.0, 54.0, 38.0)
+GREY, WHITE = (0.86, 0.55, 0.45), (0.95, 0.93, 0.80)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One click: a scan, the module's inputs, and the labels to compare with when there are any.
+
+    ``reference`` None means DropGenSeg with ``model``; a string names an earlier task whose result is the reference.
+    """
+
+    name: str
+    volume: Volume
+    model: str = ""
+    reference: Reference | str | None = None
+    truth: LabelMap | str | None = None
+    note: str = ""
+    tags: tuple[str, ...] = field(default_factory=tuple)
+
+
+def packaged_tasks() -> list[Task]:
+    """ICBM152, an average T1 of 152 people: hippocampi by both modules, tissue from one half to the other."""
+    head, tissue = icbm152()
+    right, left = (crop(head, HIPPOCAMPUS[side], CROP, f"ICBM152 {side} hippocampus") for side in ("right", "left"))
+    middle = head.shape[0] // 2
+    right_half, left_half = slice(middle, None), slice(0, middle)
+    reference = Reference(*_half(head, tissue, right_half, "ICBM152 right half"))
+    query, truth = _half(head, tissue, left_half, "ICBM152 left half")
+    return [
+        Task("hippocampus-right-dropgen", right, "hippocampus-t1"),
+        Task("hippocampus-left-dropgen", left, "hippocampus-t1"),
+        Task(
+            "hippocampus-left-iris",
+            left,
+            reference="hippocampus-right-dropgen",
+            truth="hippocampus-left-dropgen",
+            note="reference: DropGenSeg's right hippocampus; compared with DropGenSeg's left one, not with an expert",
+        ),
+        Task(
+            "tissue-left-iris",
+            query,
+            reference=reference,
+            truth=truth[0],
+            note="reference: the right half with its grey and white matter maps; the template is symmetric",
+        ),
+    ]
+
+
+def icbm152() -> tuple[Volume, LabelMap]:
+    """The T1 template that nilearn's wheel carries, with grey and white matter where their maps say more than half."""
+    import nilearn
+
+    folder = Path(nilearn.__file__).parent / "datasets" / "data"
+    head, grey, white = (
+        read_volume(folder / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz") for kind in ("t1", "gm", "wm")
+    )
+    labels = np.zeros(head.shape, np.uint8)
+    labels[grey.array > 127] = 1
+    labels[white.array > 127] = 2
+    structures = (Structure(1, "grey matter", GREY), Structure(2, "white matter", WHITE))
+    named = Volume(head.array, head.affine, "ICBM152 T1", "MR")
+    return named, LabelMap(labels, head.affine, structures, "ICBM152 tissue")
+
+
+def _half(head: Volume, tissue: LabelMap, part: slice, name: str) -> tuple[Volume, tuple[LabelMap, ...]]:
+    affine = head.affine.copy()
+    affine[:3, 3] = (head.affine @ [part.start or 0, 0, 0, 1.0])[:3]
+    labels = LabelMap(tissue.array[part], affine, tissue.structures, name)
+    return Volume(head.array[part], affine, name, "MR"), (labels,)
+
+
+def example_tasks(data: Path) -> list[Task]:
+    """Validation scans that training never saw, with expert labels: hippocampus and abdominal MR, by both modules."""
+    tasks = []
+    for folder, model, color in (
+        ("Dataset001_Hippocampus", "hippocampus-t1", ((0.90, 0.62, 0.0), (0.34, 0.71, 0.91))),
+        (
+            "Dataset002_AbdomenMR",
+            "abdomen-mr",
+            ((0.87, 0.51, 0.40), (0.73, 0.4, 0.16), (0.85, 0.6, 0.3), (0.62, 0.42, 0.64)),
+        ),
+    ):
+        dataset = Dataset.open(data / folder)
+        reference = _colored(as_reference(dataset, dataset.cases("Tr")[0]), color)
+        case = dataset.cases("Val")[0]
+        truth = _colored(as_reference(dataset, case), color)
+        short = folder.split("_")[1].lower()
+        tasks += [
+            Task(f"{short}-dropgen", truth.volume, model, truth=truth.layers[0]),
+            Task(f"{short}-iris", truth.volume, reference=reference, truth=truth.layers[0], note="one reference"),
+        ]
+    return tasks
+
+
+def _colored(reference: Reference, colors: tuple[tuple[float, float, float], ...]) -> Reference:
+    layer = reference.layers[0]
+    structures = tuple(Structure(s.label, s.name.replace("_", " "), colors[s.label - 1]) for s in layer.structures)
+    return Reference(reference.volume, (LabelMap(layer.array, layer.affine, structures, layer.name),))
