@@ -8,7 +8,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 import DropGenSegLib  # noqa: F401  (first: it makes dropiris importable)
 from DropGenSegLib.logic import DropGenSegLogic
 from dropiris.panels.choices import count
-from dropiris.panels.module_panel import ModulePanel
+from dropiris.panels.module_panel import ModulePanel, show_note
 from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
 from dropiris.progress import CancelToken
 from dropiris.volume import Structure
@@ -50,7 +50,8 @@ class DropGenSegWidget(ModulePanel):
     def refresh(self):
         volume = self.parameters.inputVolume
         image = volume.GetImageData() if volume is not None else None
-        self.ui.inputLabel.text = _in_words(image.GetDimensions(), volume.GetSpacing()) if image is not None else ""
+        size = _in_words(image.GetDimensions(), volume.GetSpacing()) if image is not None else ""
+        show_note(self.ui.inputLabel, size)
 
     def start(self):
         p = self.parameters

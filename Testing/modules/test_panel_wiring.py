@@ -36,12 +36,14 @@ def wait(slicer, panel):
         time.sleep(0.01)
 
 
-def picture(panel, name):
+def picture(slicer, panel, name):
     """Keep a picture of the panel where PANEL_PICTURES says."""
     folder = os.environ.get("PANEL_PICTURES")
     if folder:
-        panel.parent.resize(430, 600)
         panel.parent.show()
+        for _ in range(3):  # word-wrapped labels settle their height in a second pass
+            slicer.app.processEvents()
+            panel.parent.resize(430, max(460, panel.parent.sizeHint().height()))
         panel.parent.grab().save(str(Path(folder) / f"{name}.png"))
 
 
@@ -77,14 +79,14 @@ def test_dropgen_button_says_what_is_missing_then_what_it_will_do(slicer, dropge
     assert not panel.ui.segmentButton.enabled
     assert panel.ui.segmentButton.text == panel.ui.segmentButton.toolTip == "Choose a scan"
     assert not panel.ui.cancelButton.enabled
-    picture(panel, "dropgen-empty")
+    picture(slicer, panel, "dropgen-empty")
     panel.ui.inputSelector.setCurrentNode(scan)
     assert panel.parameters.inputVolume is scan
     assert panel.ui.segmentButton.enabled
     assert panel.ui.segmentButton.text == "Segment 2 structures"
     assert panel.ui.inputLabel.text == "6×7×8 voxels, 1.1×2.3×3.7 mm"
     assert "soft tissue, bone" in panel.ui.modelLabel.text
-    picture(panel, "dropgen-ready")
+    picture(slicer, panel, "dropgen-ready")
 
 
 def test_dropgen_choose_segment_and_the_segments_appear(slicer, dropgen, scan):
@@ -97,14 +99,14 @@ def test_dropgen_choose_segment_and_the_segments_appear(slicer, dropgen, scan):
     assert panel.ui.cancelButton.enabled and not panel.ui.inputSelector.isEnabled()
     panel.bar.poll()
     assert panel.ui.progressBar.value == 25 and panel.ui.statusLabel.text == "Segmenting · part 1 of 4"
-    picture(panel, "dropgen-running")
+    picture(slicer, panel, "dropgen-running")
     wait(slicer, panel)
     node = slicer.util.getNode("CT chest segmentation")
     assert [node.GetSegmentation().GetNthSegment(n).GetName() for n in range(2)] == ["soft tissue", "bone"]
     assert "Done in" in panel.ui.statusLabel.text and "CT chest segmentation" in panel.ui.statusLabel.text
     assert panel.ui.segmentButton.enabled and not panel.ui.cancelButton.enabled
     assert panel.logic.client.devices == ["cpu"]
-    picture(panel, "dropgen-done")
+    picture(slicer, panel, "dropgen-done")
 
 
 def test_dropgen_adds_to_a_chosen_segmentation_or_replaces_in_it(slicer, dropgen, scan):
@@ -161,7 +163,7 @@ def test_iris_asks_for_one_thing_after_the_other(slicer, iris, scan, reference):
     panel = iris()
     text = lambda: panel.ui.segmentButton.text  # noqa: E731
     assert text() == "Choose a labelled scan"
-    picture(panel, "iris-empty")
+    picture(slicer, panel, "iris-empty")
     panel.ui.referenceVolumeSelector.setCurrentNode(reference[0])
     assert text() == "Choose the segmentation of the labelled scan"
     panel.ui.referenceSegmentationSelector.setCurrentNode(reference[1])
@@ -172,7 +174,7 @@ def test_iris_asks_for_one_thing_after_the_other(slicer, iris, scan, reference):
     bone = reference[1].GetSegmentation().GetSegmentIdBySegmentName("bone")
     panel.ui.segmentsTable.setSelectedSegmentIDs([bone])
     assert text() == "Segment 1 structure"
-    picture(panel, "iris-ready")
+    picture(slicer, panel, "iris-ready")
 
 
 def test_iris_segments_what_the_chosen_segment_shows(slicer, iris, scan, reference):
@@ -195,7 +197,7 @@ def test_iris_averages_the_references_on_the_list(slicer, iris, scan, reference)
     panel.ui.addReferenceButton.click()
     assert panel.ui.referencesList.count == 2
     assert "average of 2" in panel.ui.referencesLabel.text
-    picture(panel, "iris-list")
+    picture(slicer, panel, "iris-list")
     panel.ui.segmentButton.click()
     wait(slicer, panel)
     assert "Done" in panel.ui.statusLabel.text

@@ -18,7 +18,7 @@ from slicer_headless.small_scenes import (
 )
 
 from dropiris.errors import InputError
-from dropiris.mrml import results, volume_from_node, write_segments
+from dropiris.mrml import existing_segmentation, volume_from_node, write_segments
 from dropiris.terminology import Code, terminology_entry
 from dropiris.volume import LabelMap, Structure
 
@@ -152,6 +152,27 @@ def test_replacing_keeps_the_segments_id_and_place_and_touches_no_other(slicer, 
         np.testing.assert_array_equal(segment_points(slicer, target, segment_id_of(target, name)), points)
 
 
+@pytest.mark.parametrize("mode", ["add", "replace"])
+def test_surfaces_the_user_sees_stay_and_new_segments_get_theirs(slicer, scan, mode):
+    target = add_segmentation(slicer, scan, {"liver": bright_corner() == 900, "other": bright_corner() == 0})
+    segmentation = target.GetSegmentation()
+    target.CreateClosedSurfaceRepresentation()
+    surface = segmentation.GetSegment(segment_id_of(target, "other")).GetRepresentation("Closed surface")
+    write_segments(threshold(volume_from_node(scan)), target, scan, mode)
+    assert segmentation.GetSegment(segment_id_of(target, "other")).GetRepresentation("Closed surface") is surface
+    for segment_id in segmentation.GetSegmentIDs():
+        assert segmentation.GetSegment(segment_id).GetRepresentation("Closed surface").GetNumberOfPoints() > 0
+
+
+def test_two_structures_of_one_name_are_both_kept(slicer, scan):
+    target = write_segments(threshold(volume_from_node(scan)), None, scan)
+    twice = (LIVER, Structure(SPLEEN.label, "liver"))
+    write_segments(threshold(volume_from_node(scan), twice), target, scan, "replace")
+    segmentation = target.GetSegmentation()
+    names = [segmentation.GetNthSegment(n).GetName() for n in range(segmentation.GetNumberOfSegments())]
+    assert names == ["liver", "spleen", "liver_1"]
+
+
 def test_a_target_under_another_transform_still_coincides_in_world(slicer, scan):
     target = add_segmentation(slicer, scan, {"mine": bright_corner() == 0})
     scan.SetAndObserveTransformNodeID(add_transform(slicer, RIGID).GetID())
@@ -184,7 +205,7 @@ def test_a_scene_that_refuses_is_put_back_node_for_node(slicer, scan, monkeypatc
         node.CreateDefaultDisplayNodes()
         raise MemoryError("no memory for the view")
 
-    monkeypatch.setattr(results, "_show", refuse)
+    monkeypatch.setattr(existing_segmentation, "show", refuse)
     with pytest.raises(MemoryError):
         write_segments(threshold(volume_from_node(scan)), None if mode == "new" else target, scan, mode)
     assert scene_state(slicer) == before

@@ -55,7 +55,7 @@ def add_segmentation(slicer, volume_node, masks, name="Labels"):
     volume_node.GetIJKToRASMatrix(matrix)
     logic = slicer.modules.segmentations.logic()
     for number, (segment_name, mask) in enumerate(masks.items()):
-        colour = (0.9, 0.1 * number, 0.2)
+        colour = (0.9, 0.35 * number % 1, 0.2)
         segment_id = node.GetSegmentation().AddEmptySegment("", segment_name, colour)
         image = slicer.vtkOrientedImageData()
         image.SetDimensions(*mask.shape)

@@ -11,6 +11,8 @@ from vtk.util.numpy_support import get_vtk_array_type, vtk_to_numpy
 
 from dropiris.mrml.volumes import matrix_from_array
 
+VOXELS = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
+
 
 def empty_grid(shape: Sequence[int], affine: np.ndarray) -> Any:
     """Only the geometry of a grid: what a segment is resampled onto."""

@@ -6,21 +6,18 @@ node and segment for segment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import slicer
 
 from dropiris.errors import InputError
-from dropiris.mrml.oriented_image import image_from_labels
+from dropiris.mrml import existing_segmentation
+from dropiris.mrml.oriented_image import VOXELS, image_from_labels
 from dropiris.mrml.volumes import own_affine, parent_to_world, world_affine
 from dropiris.volume import LabelMap
 
 Mode = Literal["new", "add", "replace"]
-_VOXELS = slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName()
-_GEOMETRY = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
 
 
 def write_segments(
@@ -69,7 +66,7 @@ def write_segments(
     affine = np.linalg.inv(parent_to_world(segmentationNode)) @ world_affine(volumeNode)
     segments = _segments(labelMap, affine)
     scene.SaveStateForUndo()
-    _change_node(segmentationNode, volumeNode, segments, replace=mode == "replace")
+    existing_segmentation.change(segmentationNode, volumeNode, segments, replace=mode == "replace")
     return segmentationNode
 
 
@@ -117,7 +114,7 @@ def _segments(labels: LabelMap, affine: np.ndarray) -> list[Any]:
         if structure.terminology:
             segment.SetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), structure.terminology)
         segment.SetLabelValue(value)
-        segment.AddRepresentation(_VOXELS, image)
+        segment.AddRepresentation(VOXELS, image)
         segments.append(segment)
     return segments
 
@@ -126,84 +123,15 @@ def _add_node(scene: Any, volumeNode: Any, segments: list[Any], name: str) -> An
     node = slicer.vtkMRMLSegmentationNode()
     node.SetName(name)
     for segment in segments:
-        _add_segment(node.GetSegmentation(), segment)
+        existing_segmentation.add_segment(node.GetSegmentation(), segment)
     scene.AddNode(node)
     try:
         transform = volumeNode.GetParentTransformNode()
         node.SetAndObserveTransformNodeID(transform.GetID() if transform is not None else None)
         node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        _show(node)
+        existing_segmentation.show(node)
     except BaseException:
-        _hide(node)
+        existing_segmentation.hide(node)
         scene.RemoveNode(node)
         raise
     return node
-
-
-def _change_node(node: Any, volumeNode: Any, segments: list[Any], replace: bool) -> None:
-    segmentation = node.GetSegmentation()
-    taken = {segmentation.GetSegment(segmentID).GetName() for segmentID in segmentation.GetSegmentIDs()}
-    undo: list[Callable[[], Any]] = []
-    modifying = node.StartModify()
-    try:
-        for segment in segments:
-            segmentID = segmentation.GetSegmentIdBySegmentName(segment.GetName()) if replace else ""
-            if segmentID:
-                undo.append(_replace_segment(segmentation, segmentID, segment))
-            else:
-                segment.SetName(_unique(segment.GetName(), taken))
-                undo.append(_add_segment(segmentation, segment))
-            taken.add(segment.GetName())
-        if not segmentation.GetConversionParameter(_GEOMETRY):
-            undo.append(partial(segmentation.SetConversionParameter, _GEOMETRY, ""))
-            undo.append(partial(node.RemoveNodeReferenceIDs, node.GetReferenceImageGeometryReferenceRole()))
-            node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        if node.GetDisplayNode() is None:
-            undo.append(partial(_hide, node))
-            _show(node)
-    except BaseException:
-        for step in reversed(undo):
-            step()
-        raise
-    finally:
-        node.EndModify(modifying)
-
-
-def _replace_segment(segmentation: Any, segmentID: str, segment: Any) -> Callable[[], Any]:
-    """Exchange a segment under its ID and at its place; returns what puts the old one back."""
-    ids = list(segmentation.GetSegmentIDs())
-    after = ids[ids.index(segmentID) + 1] if segmentID != ids[-1] else ""
-    old = segmentation.GetSegment(segmentID)
-
-    def put_back() -> None:
-        segmentation.RemoveSegment(segmentID)
-        segmentation.AddSegment(old, segmentID, after)
-
-    segmentation.RemoveSegment(segmentID)
-    if not segmentation.AddSegment(segment, segmentID, after):
-        put_back()
-        raise InputError(f"Segment {segment.GetName()!r} could not be replaced; choose a new segmentation.")
-    return put_back
-
-
-def _add_segment(segmentation: Any, segment: Any) -> Callable[[], Any]:
-    if not segmentation.AddSegment(segment):
-        raise InputError(f"Segment {segment.GetName()!r} could not be added; choose a new segmentation for the result.")
-    return partial(segmentation.RemoveSegment, segment)
-
-
-def _show(node: Any) -> None:
-    node.CreateDefaultDisplayNodes()
-
-
-def _hide(node: Any) -> None:
-    if node.GetDisplayNode() is not None:
-        node.GetScene().RemoveNode(node.GetDisplayNode())
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    unique, count = name, 0
-    while unique in taken:
-        count += 1
-        unique = f"{name}_{count}"
-    return unique

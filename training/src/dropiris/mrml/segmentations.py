@@ -10,7 +10,7 @@ import slicer
 import vtk
 
 from dropiris.errors import InputError
-from dropiris.mrml.oriented_image import empty_grid, labels_from_image
+from dropiris.mrml.oriented_image import VOXELS, empty_grid, labels_from_image
 from dropiris.mrml.volumes import parent_to_world, volume_from_node
 from dropiris.volume import LabelMap, Reference, Structure
 
@@ -52,11 +52,11 @@ def reference_from_nodes(volumeNode: Any, segmentationNode: Any, segmentIDs: Seq
     source = _with_labelmaps(segmentationNode, grid)
     layers: dict[int, list[str]] = {}
     for segmentID in ids:
-        layers.setdefault(source.GetSegmentation().GetLayerIndex(segmentID), []).append(segmentID)
+        layers.setdefault(source.GetLayerIndex(segmentID), []).append(segmentID)
     first_label = 1
     label_maps = []
     for members in layers.values():
-        label_maps.append(_layer(source, members, grid, volume.affine, first_label))
+        label_maps.append(_layer(source, members, grid, volume.affine, first_label, name))
         first_label += len(members)
     _check_filled(label_maps, name, volume.name)
     return Reference(volume, tuple(label_maps))
@@ -70,41 +70,46 @@ def structure_from_segment(segment: Any, label: int) -> Structure:
     return Structure(label, segment.GetName() or "", (red, green, blue), str(entry) if tagged else "")
 
 
-def _layer(source: Any, ids: Sequence[str], grid: Any, affine: np.ndarray, first_label: int) -> LabelMap:
-    """Merge segments that do not overlap into one label map numbered from ``first_label``."""
-    names, values = vtk.vtkStringArray(), vtk.vtkIntArray()
+def _layer(
+    segmentation: Any, ids: Sequence[str], grid: Any, affine: np.ndarray, first_label: int, name: str
+) -> LabelMap:
+    """Resample segments that share one image (so they do not overlap), numbered from ``first_label``.
+
+    One resampling for all of them: merging segment by segment took 20 s for 100 segments of a 512 x 512 x 300 scan.
+    """
+    image = segmentation.GetSegment(ids[0]).GetRepresentation(VOXELS)
+    resampled = slicer.vtkOrientedImageData()
+    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
+    if image is None or not resample(image, grid, resampled):
+        raise InputError(f"{name} could not be turned into voxels; check its segments in Segment Editor.")
+    values = labels_from_image(resampled)
+    number = np.zeros(int(values.max(initial=0)) + 1, np.uint8 if first_label + len(ids) <= 256 else np.uint16)
     structures = []
     for label, segmentID in enumerate(ids, start=first_label):
-        names.InsertNextValue(segmentID)
-        values.InsertNextValue(label)
-        structures.append(structure_from_segment(source.GetSegmentation().GetSegment(segmentID), label))
-    merged = slicer.vtkOrientedImageData()
-    mode = slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY
-    if not source.GenerateMergedLabelmapForAllSegments(merged, mode, grid, names, values):
-        raise InputError(f"{source.GetName()} could not be turned into voxels; check its segments in Segment Editor.")
-    labels = labels_from_image(merged)
-    dtype = np.uint8 if first_label + len(ids) <= 256 else np.uint16
-    return LabelMap(labels.astype(dtype), affine, tuple(structures), source.GetName() or "")
+        segment = segmentation.GetSegment(segmentID)
+        structures.append(structure_from_segment(segment, label))
+        if segment.GetLabelValue() < len(number):
+            number[segment.GetLabelValue()] = label
+    # A float or signed image is legal in a segment; its values are whole and not negative.
+    indices = values if values.dtype.kind == "u" else values.astype(np.intp)
+    return LabelMap(number[indices], affine, tuple(structures), name)
 
 
 def _with_labelmaps(segmentationNode: Any, grid: Any) -> Any:
-    """The node itself, or a copy outside the scene whose surfaces were turned into voxels of ``grid``."""
+    """The node's segmentation, or a copy of it whose surfaces were turned into voxels of ``grid``."""
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.ContainsRepresentation(VOXELS):
+        return segmentation
     converter = slicer.vtkSegmentationConverter
-    voxels = converter.GetBinaryLabelmapRepresentationName()
-    if segmentationNode.GetSegmentation().ContainsRepresentation(voxels):
-        return segmentationNode
     copy = slicer.vtkSegmentation()
-    copy.DeepCopy(segmentationNode.GetSegmentation())
+    copy.DeepCopy(segmentation)
     copy.SetConversionParameter(
         converter.GetReferenceImageGeometryParameterName(), converter.SerializeImageGeometry(grid)
     )
-    name = segmentationNode.GetName() or "The segmentation"
-    if not copy.CreateRepresentation(voxels, True):
+    if not copy.CreateRepresentation(VOXELS, True):
+        name = segmentationNode.GetName() or "The segmentation"
         raise InputError(f"{name} could not be turned into voxels; create its binary labelmap in Segmentations first.")
-    detached = slicer.vtkMRMLSegmentationNode()
-    detached.SetName(name)
-    detached.SetAndObserveSegmentation(copy)
-    return detached
+    return copy
 
 
 def _check_filled(layers: Sequence[LabelMap], segmentation: str, volume: str) -> None:

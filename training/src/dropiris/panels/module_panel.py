@@ -120,7 +120,7 @@ class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):  # type: i
         if names:
             self.ui.modelComboBox.currentIndex = names.index(self.model()) if self.model() in names else 0
         entry = self._entry()
-        self.ui.modelLabel.text = _describe(entry) if entry is not None else self._model_problem
+        show_note(self.ui.modelLabel, _describe(entry) if entry is not None else self._model_problem)
         self.ui.replaceCheckBox.enabled = self.parameters.outputSegmentation is not None and self.bar.run is None
         self.refresh()
         self.bar.update()
@@ -173,6 +173,12 @@ class ModulePanel(ScriptedLoadableModuleWidget, VTKObservationMixin):  # type: i
     def _done(self, run: Run) -> str:
         node = run.result()
         return f"Done in {run.seconds:.1f} s: see {node.GetName()}. Check every result before use."
+
+
+def show_note(label: Any, text: str) -> None:
+    """A line under a choice; it takes no room when there is nothing to say."""
+    label.text = text
+    label.visible = bool(text)
 
 
 def _describe(entry: Any) -> str:

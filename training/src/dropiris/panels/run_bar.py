@@ -78,6 +78,7 @@ class RunBar:
         """Show a sentence in the status line."""
         self.ui.statusLabel.text = text
         self.ui.statusLabel.toolTip = text
+        self.ui.statusLabel.visible = bool(text)
 
     def poll(self) -> None:
         """Called by the timer: show progress, and finish the run when it is done."""
