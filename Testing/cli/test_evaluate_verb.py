@@ -47,9 +47,7 @@ def rows_of(report: Path) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["case"], row["structure"]): row for row in csv.DictReader(file)}
 
 
-def test_perfect_and_shifted_predictions_score_as_by_hand(
-    dropiris: Run, dataset: Path, tmp_path: Path
-) -> None:
+def test_perfect_and_shifted_predictions_score_as_by_hand(dropiris: Run, dataset: Path, tmp_path: Path) -> None:
     # a: liver perfect, kidney missed. b: liver shifted by 1 of 8 voxels; its kidney is not annotated.
     save(tmp_path / "pred" / "a.nii.gz", box(1))
     save(tmp_path / "pred" / "b.nii.gz", np.maximum(box(1, 5, 13), box(2, 14, 20)))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from dropiris.cli.dropgen_segment import Device, Format, Output, Structures
 from dropiris.cli.iris_encode import Model, iris_bundle, read_references
+from dropiris.cli.progress_bar import progress_bar
 from dropiris.cli.scans import DeviceChoice, Ending, names_of, plan, run
+
+if TYPE_CHECKING:
+    from dropiris.inference import IrisSegmenter, TaskEmbedding
+    from dropiris.volume import Reference
 
 
 class Strategy(str, enum.Enum):
@@ -56,13 +61,49 @@ def segment(
         raise typer.BadParameter("give either --task TASK or --reference IMG LABELS.")
     if reference and len(reference) % 2:
         raise typer.BadParameter("--reference takes two files: a scan and its labels.")
-    bundle = iris_bundle(model)
-    jobs = plan(scan, output, ending)
+    if strategy is Strategy.tune and not reference:
+        raise typer.BadParameter("--strategy tune needs the labelled scans: give --reference IMG LABELS.")
     wanted = names_of(structures)
+    jobs = plan(scan, output, ending)
+
+    from dropiris.inference.task_embedding import TaskEmbedding
+
+    tasks = [TaskEmbedding.load(path) for path in task or []]
+    # A task fits the model it was encoded with; naming that model again would be asking for a mistake.
+    bundle = iris_bundle(model or (tasks[0].model if tasks else None))
     references = read_references(reference, wanted) if reference else []
 
-    from dropiris.inference import IrisSegmenter, TaskEmbedding, segment_with_strategy
+    from dropiris.inference import IrisSegmenter, segment_with_strategy
 
     segmenter = IrisSegmenter(bundle, device=device.value)
-    tasks = [TaskEmbedding.load(path) for path in task or []]
-    run(jobs, lambda volume, progress, cancel: segment_with_strategy())
+    way = strategy.value
+    if references:
+        tasks = encode_each(segmenter, references)
+    if strategy is Strategy.tune:
+        tasks, way = [tuned(segmenter, tasks, references)], Strategy.one_shot.value
+    run(
+        jobs,
+        lambda volume, progress, cancel: segment_with_strategy(
+            segmenter, volume, tasks, way, wanted, progress=progress, cancel=cancel
+        ),
+    )
+
+
+def encode_each(segmenter: IrisSegmenter, references: list[Reference]) -> list[TaskEmbedding]:
+    """One task per reference, all at one working spacing per structure, so that they can be averaged or compared."""
+    spacing = segmenter.working_spacings(references)
+    tasks = []
+    with progress_bar("References") as progress:
+        for reference in references:
+            names = {s.name: spacing[s.name] for s in reference.structures}
+            tasks.append(segmenter.encode_at(reference, names, progress))
+    return tasks
+
+
+def tuned(segmenter: IrisSegmenter, tasks: list[TaskEmbedding], references: list[Reference]) -> TaskEmbedding:
+    """The mean task, optimised on the references once for all scans."""
+    from dropiris.inference.task_embedding import average
+    from dropiris.inference.tuning import tune
+
+    with progress_bar("References") as progress:
+        return tune(segmenter, average(tasks), references, progress=progress)

@@ -55,7 +55,7 @@ def score_case(
     for name, value in wanted.items():
         label = _mask(truth, name, value, bool(table.labels) or by_value)
         prediction = _mask(ours, name, value, by_value or _unnamed(ours))
-        scores = score_masks(prediction, label, truth[0].spacing, tolerance)
+        scores = score_masks(prediction, label, truth[0].spacing.tolist(), tolerance)
         sizes = [float(mask.sum()) * volume_ml for mask in (label, prediction)]
         rows.append(CaseScore(pair.case, name, scores.dice, scores.nsd, scores.hd95, sizes[0], sizes[1], scores.note))
     return rows

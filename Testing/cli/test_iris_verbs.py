@@ -1,0 +1,96 @@
+"""``dropiris iris encode`` and ``dropiris iris segment`` with a tiny model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from dropiris.files import read_labels
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def task(dropiris: Run, scan: Path, labels: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "tasks" / "organs.safetensors"
+    done = dropiris("iris", "encode", scan, labels, "-o", path, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert "1 reference" in done.stdout
+    return path
+
+
+def test_a_task_segments_a_scan_and_names_its_structures(dropiris: Run, task: Path, scan: Path, tmp_path: Path) -> None:
+    output = tmp_path / "result.seg.nrrd"
+    done = dropiris("iris", "segment", scan, "--task", task, "-o", output, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert read_labels(output)[0].shape == (40, 36, 20)
+
+
+def test_a_reference_and_its_task_give_the_same_result(
+    dropiris: Run, task: Path, scan: Path, labels: Path, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one.nii.gz", tmp_path / "two.nii.gz"
+    for words in (["--task", task, "-o", one], ["--reference", scan, labels, "-o", two]):
+        done = dropiris("iris", "segment", scan, *words, "--device", "cpu")
+        assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(read_labels(one)[0].array, read_labels(two)[0].array)
+
+
+@pytest.mark.parametrize("strategy", ["one-shot", "ensemble", "retrieval", "tune"])
+def test_several_references_work_with_every_strategy(
+    dropiris: Run, scan: Path, labels: Path, tmp_path: Path, strategy: str
+) -> None:
+    second, second_labels = tmp_path / "second.nii.gz", tmp_path / "second_labels.nii.gz"
+    shutil.copy(scan, second)
+    shutil.copy(labels, second_labels)
+    output = tmp_path / "result.nii.gz"
+    pairs = ["--reference", scan, labels, "--reference", second, second_labels]
+    done = dropiris("iris", "segment", *pairs, scan, "--strategy", strategy, "-o", output, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert output.is_file()
+
+
+def test_encoding_takes_several_pairs_and_chosen_structures(
+    dropiris: Run, scan: Path, labels: Path, tmp_path: Path
+) -> None:
+    from dropiris.inference import TaskEmbedding
+
+    path = tmp_path / "task.safetensors"
+    words = [scan, labels, scan, labels, "-o", path, "-s", "label 1", "--device", "cpu"]
+    done = dropiris("iris", "encode", *words)
+    assert done.exit_code == 0, done.output
+    assert TaskEmbedding.load(path).names == ("label 1",)
+
+
+def test_bad_usage_is_one_sentence_with_code_2(dropiris: Run, scan: Path, labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.nii.gz"
+    for words in (
+        ["segment", scan, "-o", out],
+        ["segment", scan, "-o", out, "--reference", scan],
+        ["segment", scan, "-o", out, "--reference", scan, labels, "--task", scan],
+        ["segment", scan, "-o", out, "--task", scan, "--strategy", "tune"],
+        ["encode", scan, "-o", tmp_path / "task.safetensors"],
+        ["encode", scan, labels, "-o", tmp_path / "task.txt"],
+    ):
+        done = dropiris("iris", *words)
+        assert done.exit_code == 2 and len(done.stderr.strip().splitlines()) == 1, done.output
+    assert not out.exists()
+
+
+def test_what_cannot_be_used_is_named(dropiris: Run, scan: Path, labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.nii.gz"
+    for words, text in (
+        (["--task", scan], scan.name),
+        (["--task", tmp_path / "absent.safetensors"], "absent.safetensors"),
+        (["--reference", scan, tmp_path / "absent.nii"], "absent.nii"),
+        (["--reference", scan, labels, "-s", "heart"], "heart"),
+        (["--reference", scan, labels, "-m", "tiny"], "dropgen segment"),
+    ):
+        done = dropiris("iris", "segment", scan, "-o", out, *words)
+        assert done.exit_code == 1 and text in done.stderr, done.output
+        assert len(done.stderr.strip().splitlines()) == 1 and not out.exists()
