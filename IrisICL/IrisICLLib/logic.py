@@ -15,7 +15,7 @@ from dropiris.panels.client import shared_client
 from dropiris.panels.run import Run, Step
 from IrisICLLib.parameters import IrisICLParameters
 
-STRATEGIES = ("one-shot", "ensemble")
+STRATEGIES = ("one-shot", "ensemble", "retrieval", "tune")
 
 
 class IrisICLLogic(ScriptedLoadableModuleLogic):
@@ -75,8 +75,9 @@ class IrisICLLogic(ScriptedLoadableModuleLogic):
             Structures of several references are joined by the names of their segments.
         outputSegmentation : vtkMRMLSegmentationNode, optional
             None makes a new one. An existing one keeps its segments: see ``mode``.
-        strategy : {"one-shot", "ensemble"}
-            One reference, or the average of several.
+        strategy : {"one-shot", "ensemble", "retrieval", "tune"}
+            One reference; the average of several; for each structure those most like this scan; or the average,
+            tuned to the references (slower).
         model : str
             Name of a model or path of its folder; "" takes the first Iris model.
         structures : sequence of str, optional
@@ -126,10 +127,15 @@ class IrisICLLogic(ScriptedLoadableModuleLogic):
         )
 
     def _work(self, volumeNode, volume, examples, bundle, segmentationNode, strategy, structures, device, mode):
+        client, share = self.client, 0.3 / len(examples)
         with tempfile.TemporaryDirectory(prefix="iris-", ignore_cleanup_errors=True) as folder:
-            task = Path(folder) / "task.safetensors"
-            task = yield Step(self.client.submit_encode_iris(examples, bundle.folder, task, device), 0.0, 0.3)
-            job = self.client.submit_segment_iris(volume, bundle.folder, [task], structures, device, strategy)
+            tasks = []
+            for n, example in enumerate(examples):
+                file = Path(folder) / f"task-{n}.safetensors"
+                job = client.submit_encode_iris([example], bundle.folder, file, device)
+                tasks.append((yield Step(job, n * share, (n + 1) * share)))
+            again = examples if strategy == "tune" else ()
+            job = client.submit_segment_iris(volume, bundle.folder, tasks, structures, device, strategy, again)
             labels = yield Step(job, 0.3, 1.0)
         labels = moved_with_node(_as_in_references(labels, examples), volume, volumeNode)
         return write_segments(labels, segmentationNode, volumeNode, mode if segmentationNode is not None else "new")
@@ -137,7 +143,7 @@ class IrisICLLogic(ScriptedLoadableModuleLogic):
 
 def _check_strategy(strategy, references):
     if strategy not in STRATEGIES:
-        raise InputError(f"There is no strategy {strategy!r}; use {' or '.join(STRATEGIES)}.")
+        raise InputError(f"There is no strategy {strategy!r}; use one of {', '.join(STRATEGIES)}.")
     if references == 0:
         raise InputError("No reference is chosen; choose a labelled scan to learn from.")
     if strategy == "one-shot" and references > 1:

@@ -219,7 +219,7 @@ def test_iris_says_what_is_wrong_before_it_starts(slicer, iris, scan, reference)
         iris.process(None, [reference])
     with pytest.raises(InputError, match="No reference is chosen"):
         iris.process(scan, [])
-    with pytest.raises(InputError, match="no strategy 'vote'; use one-shot or ensemble"):
+    with pytest.raises(InputError, match="no strategy 'vote'; use one of one-shot, ensemble"):
         iris.process(scan, [reference], strategy="vote")
     with pytest.raises(InputError, match="No segmentation is chosen for Example"):
         iris.process(scan, [(volume, None, None)])

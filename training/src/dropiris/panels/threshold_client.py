@@ -95,8 +95,7 @@ class ThresholdClient:
             for reference in references:
                 for structure in reference.structures:
                     values = reference.volume.array[reference.mask(structure.name)]
-                    low, high = ranges.get(structure.name, [np.inf, -np.inf])
-                    ranges[structure.name] = [min(low, float(values.min())), max(high, float(values.max()))]
+                    _widen(ranges, {structure.name: [float(values.min()), float(values.max())]})
             Path(task_file).write_text(json.dumps(ranges), encoding="utf-8")
             return Path(task_file)
 
@@ -116,11 +115,13 @@ class ThresholdClient:
         def work() -> LabelMap:
             self._fail()
             labels = np.zeros(volume.shape, np.uint8)
-            named: list[Structure] = []
+            ranges: dict[str, list[float]] = {}
             for task in tasks:
-                for name, (low, high) in json.loads(Path(task).read_text(encoding="utf-8")).items():
-                    named.append(Structure(len(named) + 1, name))
-                    labels[(volume.array >= low) & (volume.array <= high)] = len(named)
+                _widen(ranges, json.loads(Path(task).read_text(encoding="utf-8")))
+            named = [Structure(label, name) for label, name in enumerate(ranges, start=1)]
+            for structure in named:
+                low, high = ranges[structure.name]
+                labels[(volume.array >= low) & (volume.array <= high)] = structure.label
             result = LabelMap(labels, volume.affine, tuple(named))
             return result if structures is None else result.keep(structures)
 
@@ -130,6 +131,12 @@ class ThresholdClient:
     def _fail(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+
+def _widen(ranges: dict[str, list[float]], more: dict[str, list[float]]) -> None:
+    for name, (low, high) in more.items():
+        lowest, highest = ranges.get(name, [low, high])
+        ranges[name] = [min(lowest, low), max(highest, high)]
 
 
 class ThresholdModels:
