@@ -58,6 +58,42 @@ def test_a_scan_that_fails_does_not_stop_the_others(dropiris: Run, scan: Path, t
     assert [path.name for path in (tmp_path / "out").glob("*.nrrd")] == ["b.nrrd"]
 
 
+def dicom_folder(folder: Path, slices: int = 12) -> Path:
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    folder.mkdir(parents=True)
+    series, rng = generate_uid(), np.random.default_rng(0)
+    for n in range(slices):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+        file = FileDataset(str(folder / f"{n}.dcm"), {}, file_meta=meta, preamble=b"\0" * 128)
+        file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        file.SeriesInstanceUID, file.Modality, file.InstanceNumber = series, "CT", n + 1
+        file.ImagePositionPatient, file.ImageOrientationPatient = [-20, -15, 3.0 * n], [1, 0, 0, 0, 1, 0]
+        file.PixelSpacing, file.SliceThickness = [1.5, 1.5], 3.0
+        file.Rows, file.Columns, file.SamplesPerPixel, file.PhotometricInterpretation = 30, 40, 1, "MONOCHROME2"
+        file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 16, 15, 1
+        file.RescaleSlope, file.RescaleIntercept = 1, -1024
+        file.PixelData = rng.integers(0, 2000, (30, 40)).astype("<i2").tobytes()
+        file.save_as(folder / f"{n}.dcm", enforce_file_format=True)
+    return folder
+
+
+def test_a_dicom_folder_is_one_scan_and_a_folder_of_them_are_several(dropiris: Run, tmp_path: Path) -> None:
+    for case in ("p1", "p2"):
+        dicom_folder(tmp_path / "dicom" / case)
+    one = dropiris(
+        "dropgen", "segment", tmp_path / "dicom" / "p1", "-m", "tiny", "-o", tmp_path / "p1.nii.gz", "--device", "cpu"
+    )
+    assert one.exit_code == 0, one.output
+    assert read_labels(tmp_path / "p1.nii.gz")[0].spacing == pytest.approx([1.5, 1.5, 3.0], abs=1e-5)
+    both = dropiris("dropgen", "segment", tmp_path / "dicom", "-m", "tiny", "-o", tmp_path / "out", "--device", "cpu")
+    assert both.exit_code == 0, both.output
+    assert {path.name for path in (tmp_path / "out").glob("*.nii.gz")} == {"p1.nii.gz", "p2.nii.gz"}
+
+
 def one_sentence(done: Result, code: int, *named: str) -> None:
     assert done.exit_code == code, done.output
     assert "Traceback" not in done.output and len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb runs: ``dropiris --help`` must answer at
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -59,6 +60,10 @@ def options(
 
 def main() -> None:
     """Entry point of the console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file name that a Windows code page cannot show must not end the run.
+            stream.reconfigure(errors="replace")
     try:
         app()
     except KeyboardInterrupt:  # before a verb runs or after it ended

@@ -33,7 +33,7 @@ def fetch(url: str, sha256: str, folder: Path, progress: ProgressCallback, cance
     part, done = folder / f"{sha256}.partial", folder / f"{sha256}.zip"
     if not done.is_file():
         try:
-            _receive(url, part, progress, cancel)
+            receive(url, part, progress, cancel)
         except (urllib.error.URLError, OSError, ValueError) as problem:
             reason = getattr(problem, "reason", None) or problem
             raise ModelError(
@@ -48,9 +48,11 @@ def fetch(url: str, sha256: str, folder: Path, progress: ProgressCallback, cance
     return done
 
 
-def _receive(url: str, part: Path, progress: ProgressCallback, cancel: CancelToken | None) -> None:
+def receive(url: str, part: Path, progress: ProgressCallback, cancel: CancelToken | None) -> None:
+    """Append what is missing to ``part``; a server that cannot resume sends everything again."""
     have = part.stat().st_size if part.is_file() else 0
-    headers = {"Range": f"bytes={have}-"} if have and url.startswith("https://") else {}
+    local = url.startswith("file://")
+    headers = {"Range": f"bytes={have}-"} if have and not local else {}
     try:
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
     except urllib.error.HTTPError as problem:
@@ -59,7 +61,7 @@ def _receive(url: str, part: Path, progress: ProgressCallback, cancel: CancelTok
         raise
     with answer:
         resumed = answer.status == 206
-        if not url.startswith("https://"):
+        if local:
             answer.read(have)
             resumed = True
         total = int(answer.headers.get("Content-Length") or 0)
@@ -75,6 +77,6 @@ def _receive(url: str, part: Path, progress: ProgressCallback, cancel: CancelTok
                 file.write(block)
                 have += len(block)
                 share = min(have / total, 1.0) if total else 0.0
-                progress(Progress("Downloading the model", share, message=""))
+                progress(Progress("Downloading the model", share))
         if total and have < total:
             raise OSError(f"the line broke after {have} of {total} bytes")
