@@ -111,9 +111,9 @@ def test_more_than_255_classes_need_wider_labels():
 
 
 def test_windows_of_air_alone_are_skipped_and_nothing_of_the_body_is_cut():
-    image = np.zeros((96, 64, 64), np.float32)
+    image = np.zeros((192, 96, 96), np.float32)
     image[8:24, 20:40, 20:40] = 1.0
-    image[70:74, 50:54, 8:12] = 0.2  # a small separate part
+    image[150:154, 50:54, 8:12] = 0.2  # a small separate part
     scorer = Convolution(2)
     scorer.network = nn.Conv3d(1, 2, 1)
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_windows_of_air_alone_are_skipped_and_nothing_of_the_body_is_cut():
         scorer.network.bias[:] = torch.tensor([0.0, -0.1])
     labels = run(image, scorer, Windows((16, 16, 16)), foreground=find_foreground(image))
     assert (labels == (image > 0.1)).all()
-    everything = len(window_starts(96, 16, 0.5)) * len(window_starts(64, 16, 0.5)) ** 2
+    everything = len(window_starts(192, 16, 0.5)) * len(window_starts(96, 16, 0.5)) ** 2
     assert scorer.calls < everything / 2
 
 

@@ -121,7 +121,8 @@ def _cpu_precision() -> tuple[str, str]:
 
 @torch.inference_mode()
 def _convolution_seconds(dtype: torch.dtype) -> float:
-    image, weight = torch.zeros(1, 16, 24, 24, 24), torch.zeros(16, 16, 3, 3, 3)
+    # smaller planes would time another float32 kernel than networks run: PyTorch has one for tiny inputs
+    image, weight = torch.zeros(1, 16, 40, 40, 40), torch.zeros(16, 16, 3, 3, 3)
     layout = torch.channels_last_3d
     image, weight = (x.to(dtype).to(memory_format=layout) for x in (image, weight))
     best = float("inf")

@@ -12,7 +12,8 @@ BLOCK = 4  # voxels per side of a coarse block
 AIR = 0.03
 # Components smaller than this share of the largest are noise or the table's edge, not a limb.
 _SPECK = 0.002
-_MARGIN = 2  # blocks around the body
+# Blocks around the body: with 2, 151 voxels of one of 29 scans of nine datasets (dark CSF) lay outside, with 4 none.
+_MARGIN = 4
 
 
 @dataclass(frozen=True, eq=False)
