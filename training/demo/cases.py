@@ -16,7 +16,7 @@ from dropiris.volume import LabelMap, Reference, Structure, Volume
 # Middle of the hippocampus in MNI space (mm) and the size of the crops the hippocampus model was trained on.
 HIPPOCAMPUS = {"right": (27.0, -21.0, -15.0), "left": (-27.0, -21.0, -15.0)}
 CROP = (38.0, 54.0, 38.0)
-GREY, WHITE = (0.86, 0.55, 0.45), (0.95, 0.93, 0.80)
+GREY, WHITE = (0.90, 0.35, 0.20), (0.35, 0.75, 0.95)
 
 
 @dataclass(frozen=True)

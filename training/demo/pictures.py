@@ -83,6 +83,7 @@ def surfaces(path: Path, labels: LabelMap) -> str:
     camera.SetFocalPoint(0, 0, 0)
     camera.SetViewUp(0, 0, 1)
     renderer.ResetCamera()
+    camera.Zoom(1.4)
     window.Render()
     picture = vtk.vtkWindowToImageFilter()
     picture.SetInput(window)

@@ -61,16 +61,19 @@ class EpisodeDataset(TorchDataset):
             contrasts = [Contrast.draw(n, rng)] * 2
             if rng.random() < self.config.contrast_change:
                 contrasts[1] = Contrast.draw(n, rng)
-        inverted = rng.random() < 0.1
-        windows = []
-        for scan, contrast, is_query in zip((reference, query), contrasts, (False, True), strict=True):
-            where = [scan.contents[n] for n in names if n in scan.contents]
-            placement = self._place(scan, where, spacing, mirror, is_query, rng)
-            image, masks = self._cut(scan, [scan.contents.get(n) for n in names], placement, contrast, rng)
-            windows += [-image if inverted else image, masks]
+        where = [reference.contents[n] for n in names]
+        placement = self._place(reference, where, spacing, mirror, False, rng)
+        image, masks = self._cut(reference, where, placement, contrasts[0], rng)
+        # A class that lies outside the reference's window cannot be learned from it: ask for the anchor instead.
+        shown = [k if masks[k].sum() >= 4 else 0 for k in range(classes)]
+        names, masks = [names[k] for k in shown], masks[shown]
+        wanted = [query.contents.get(n) for n in names]
+        placement = self._place(query, [c for c in wanted if c], spacing, mirror, True, rng)
+        query_image, query_masks = self._cut(query, wanted, placement, contrasts[1], rng)
         if rng.random() < 0.15:
-            windows[1] = perturb(windows[1], rng)
-        return Episode(*windows)
+            masks = perturb(masks, rng)
+        sign = -1.0 if rng.random() < 0.1 else 1.0
+        return Episode(sign * image, masks, sign * query_image, query_masks)
 
     def _place(
         self, scan: TrainingScan, where: list[Content], spacing: float, mirror: np.ndarray, is_query: bool,
@@ -91,7 +94,7 @@ class EpisodeDataset(TorchDataset):
         return Placement(centre, spacing * stretch, rotation)
 
     def _cut(
-        self, scan: TrainingScan, wanted: list[Content | None], placement: Placement, contrast: Contrast | None,
+        self, scan: TrainingScan, wanted: Sequence[Content | None], placement: Placement, contrast: Contrast | None,
         rng: np.random.Generator,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         side = self.config.window
@@ -113,7 +116,7 @@ class EpisodeDataset(TorchDataset):
         masks = self._masks(scan, wanted, placement)
         return standardise(augment_intensity(image, rng)), masks
 
-    def _masks(self, scan: TrainingScan, wanted: list[Content | None], placement: Placement) -> torch.Tensor:
+    def _masks(self, scan: TrainingScan, wanted: Sequence[Content | None], placement: Placement) -> torch.Tensor:
         """Soft masks (K, D, H, W): the share of each window voxel a structure covers, about."""
         shifted = Placement(placement.centre - scan.voxel / 2, placement.spacing, placement.rotation)
         masks = []

@@ -1,0 +1,74 @@
+"""Episodes: a reference and a query of one dataset, the same at every run."""
+
+import numpy as np
+import pytest
+import torch
+
+from dropiris.data.episodes import EpisodeDataset
+from dropiris.data.nnunet import Dataset
+from dropiris.errors import InputError
+from dropiris.train.config import IrisConfig
+from dropiris.train.iris import load_scans
+
+
+@pytest.fixture(scope="module")
+def scans(blob_dataset):
+    return load_scans(Dataset.open(blob_dataset))
+
+
+def episodes(scans, **settings):
+    return EpisodeDataset([scans], IrisConfig(data=["blobs"], window=(32, 32, 32), **settings))
+
+
+def test_a_step_gives_the_same_episode_again_and_another_seed_another(scans):
+    first, again, other = (episodes(scans, seed=s)[7] for s in (1, 1, 2))
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first.query, other.query)
+
+
+def test_the_reference_shows_every_class_asked_for(scans):
+    made = episodes(scans, max_classes=2, batch_size=2)
+    for step in range(12):
+        episode = made[step]
+        assert episode.reference_masks.shape == (*episode.query_masks.shape[:2], 32, 32, 32)
+        assert float(episode.reference_masks.sum((2, 3, 4)).amin()) > 0
+        assert torch.isfinite(episode.reference).all()
+
+
+def test_masks_lie_on_the_structure(scans):
+    """The ball is bright: under its mask the window is brighter than around it, turned and mirrored as it may be."""
+    made = episodes(scans, max_classes=1, negatives=0.0)
+    brighter = 0
+    for step in range(20):
+        episode = made[step]
+        inside = episode.query_masks[0, 0] > 0.5
+        if inside.sum() > 20:
+            image = episode.query[0, 0]
+            brighter += bool((image[inside].mean() - image[~inside].mean()).abs() > 0.5)
+    assert brighter >= 15
+
+
+def test_a_label_map_without_image_is_rendered(scans, blob_dataset, tmp_path):
+    folder = tmp_path / "Dataset902_Labels"
+    (folder / "labelsTr").mkdir(parents=True)
+    for path in (blob_dataset / "labelsTr").iterdir():
+        (folder / "labelsTr" / path.name).write_bytes(path.read_bytes())
+    (folder / "dataset.json").write_bytes((blob_dataset / "dataset.json").read_bytes())
+    rendered = episodes(load_scans(Dataset.open(folder)), contrast_change=1.0)[0]
+    assert rendered.reference.std() > 0 and np.isfinite(rendered.query.numpy()).all()
+
+
+def test_a_folder_without_dataset_json_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"has no dataset\.json"):
+        Dataset.open(tmp_path)
+
+
+def test_a_label_without_its_image_is_named(blob_dataset, tmp_path):
+    folder = tmp_path / "Dataset903_Broken"
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True)
+    (folder / "dataset.json").write_bytes((blob_dataset / "dataset.json").read_bytes())
+    label = next((blob_dataset / "labelsTr").glob("*.nii.gz"))
+    (folder / "labelsTr" / label.name).write_bytes(label.read_bytes())
+    with pytest.raises(InputError, match="its label map exists"):
+        Dataset.open(folder).cases()
