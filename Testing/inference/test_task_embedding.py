@@ -1,5 +1,6 @@
 """A task embedding is a small file that keeps names, colours, codes and spacing, and needs no torch."""
 
+import os
 import subprocess
 import sys
 
@@ -45,13 +46,8 @@ def test_a_task_is_read_without_torch(tmp_path):
         "import sys; from dropiris.inference import TaskEmbedding, average;"
         f"average([TaskEmbedding.load({str(path)!r})]); assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**_environment(), "PYTHONPATH": ":".join(sys.path)})
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_a_file_that_is_no_task_is_refused_in_one_sentence(tmp_path):

@@ -26,7 +26,7 @@ def test_without_an_extractor_the_image_is_all_there_is():
 
 def test_each_window_is_standardised_by_its_own_voxels_that_are_not_air():
     image = window()
-    image[1] = image[1] * 7 - 2
+    image[1] = image[0] * 7 - 2
     result = standardise(image)
     body = result[:, :, 4:12].flatten(1)
     torch.testing.assert_close(body.mean(1), torch.zeros(2), atol=1e-4, rtol=0)
