@@ -1,6 +1,7 @@
 """Minimal ``slicer.ScriptedLoadableModule``, ``slicer.i18n`` and ``slicer.parameterNodeWrapper``.
 
-With a Slicer source checkout at hand (environment variable SLICER_SOURCE) Slicer's own classes are used instead.
+With a Slicer source checkout at hand (environment variable SLICER_SOURCE) Slicer's own classes are used instead:
+the whole of Testing/modules, wiring tests included, then runs on them.
 """
 
 from __future__ import annotations

@@ -114,6 +114,9 @@ class Application:
     def moduleManager(self):
         return self
 
+    def translate(self, context, text):
+        return text
+
     def connect(self, *_):
         return True
 
