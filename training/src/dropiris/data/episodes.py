@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
-from dropiris.data.intensity_augmentation import augment_intensity, standardise
+from dropiris.data.intensity_augmentation import augment_intensity
 from dropiris.data.rendering import Contrast, render
 from dropiris.data.training_scan import Content, TrainingScan
 from dropiris.data.windows import Placement, cut_window, random_rotation
+from dropiris.networks.views import iris_input
 from dropiris.train.config import IrisConfig
 
 
@@ -53,7 +54,8 @@ class EpisodeDataset(TorchDataset):
         query = scans[rng.integers(len(scans))]
         names, spacing = choose_structures(reference, classes, rng)
         spacing *= float(np.exp(rng.uniform(-0.2, 0.2)))
-        mirror = np.where(rng.random(3) < 0.3, -1.0, 1.0)  # the same for both: left stays left
+        # Both or neither: left stays left. Other axes are never mirrored, since scans come in canonical orientation.
+        mirror = np.array([rng.choice([-1.0, 1.0]), 1.0, 1.0])
         rendered = not reference.levels or not query.levels
         contrasts: list[Contrast | None] = [None, None]
         if rendered:
@@ -108,13 +110,13 @@ class EpisodeDataset(TorchDataset):
                     for content in wanted
                 ]
             ).float()
-            return standardise(augment_intensity(image, rng)), masks
+            return iris_input(augment_intensity(image, rng)[None])[0], masks
         array, voxel, origin = scan.level_for(spacing)
         shifted = Placement(placement.centre - origin - scan.voxel / 2, placement.spacing, placement.rotation)
         outside = float(array.min()) if rng.random() < 0.5 else None
         image = cut_window(array, voxel, shifted, side, outside=outside)
         masks = self._masks(scan, wanted, placement)
-        return standardise(augment_intensity(image, rng)), masks
+        return iris_input(augment_intensity(image, rng)[None])[0], masks
 
     def _masks(self, scan: TrainingScan, wanted: Sequence[Content | None], placement: Placement) -> torch.Tensor:
         """Soft masks (K, D, H, W): the share of each window voxel a structure covers, about."""

@@ -9,15 +9,6 @@ from torch.nn import functional as F
 from dropiris.data.rendering import blur
 
 
-def standardise(image: torch.Tensor) -> torch.Tensor:
-    """Zero mean and unit deviation of the voxels that are not the darkest (air), (1, D, H, W)."""
-    low = image.amin()
-    inside = image[image > low + 1e-3 * (image.amax() - low)]
-    if inside.numel() < 16:
-        return image - low
-    return (image - inside.mean()) / inside.std().clamp(min=1e-6)
-
-
 def augment_intensity(image: torch.Tensor, rng: np.random.Generator, strength: float = 1.0) -> torch.Tensor:
     """Gamma, gain, smooth bias field, low resolution, blur and noise, each with probability 0.33."""
 
