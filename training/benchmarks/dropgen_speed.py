@@ -13,7 +13,7 @@ from torch import nn
 
 from dropiris.inference.devices import Device
 from dropiris.inference.dropgen_segmenter import DropGenScorer
-from dropiris.inference.folding import fold_batch_norm
+from dropiris.inference.upsampled_convolution import made_faster
 from dropiris.networks import build_network
 from dropiris.networks.views import views
 
@@ -90,6 +90,8 @@ def _ours(sizes: Sizes, image: torch.Tensor, device: Device, features: bool):
     if not features:
         extractor = None
         predictor = build_network({**sizes.predictor, "in_channels": 1}).eval()
-    folded = [None if network is None else fold_batch_norm(network) for network in (predictor, extractor)]
-    scorer = DropGenScorer(folded[0], folded[1], sizes.predictor["out_channels"], device)
+    if extractor is not None:
+        extractor = made_faster(extractor, device.torch_device)
+    predictor = made_faster(predictor, device.torch_device)
+    scorer = DropGenScorer(predictor, extractor, sizes.predictor["out_channels"], device)
     return lambda: scorer(image)

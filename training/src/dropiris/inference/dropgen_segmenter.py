@@ -12,11 +12,11 @@ from torch import nn
 from dropiris.errors import InputError
 from dropiris.inference.decisions import largest_channel
 from dropiris.inference.devices import Device, choose_device
-from dropiris.inference.folding import fold_batch_norm
 from dropiris.inference.foreground import find_foreground
 from dropiris.inference.loading import check_channels, check_window, load_extractor, load_network
 from dropiris.inference.preparation import prepare
 from dropiris.inference.sliding_window import Windows, pad_to_window, segment_windows
+from dropiris.inference.upsampled_convolution import made_faster
 from dropiris.models.bundle import Bundle
 from dropiris.networks.unet import UNet
 from dropiris.networks.views import views
@@ -81,12 +81,12 @@ class DropGenSegmenter:
         if isinstance(predictor, UNet):
             check_channels(bundle, predictor.model[0].in_channels, extractor)  # type: ignore[arg-type]
             size = check_window(bundle, predictor.multiple, 2 * predictor.multiple)
-            predictor = fold_batch_norm(predictor)
+            predictor = made_faster(predictor, self.device.torch_device)
         else:
             size = self.card.window
         if isinstance(extractor, UNet):
             check_window(bundle, extractor.multiple, 2 * extractor.multiple)
-            extractor = fold_batch_norm(extractor)
+            extractor = made_faster(extractor, self.device.torch_device)
         channels = 1 + len(self.structures)
         self.scorer = DropGenScorer(predictor, extractor, channels, self.device)
         batch = batch or (1 if self.device.torch_device == "cpu" else 2)
