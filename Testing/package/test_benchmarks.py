@@ -57,6 +57,7 @@ def test_half_precision_stands_beside_float32_in_the_same_run(run):
         assert dtype in half["what"] and "float32" in plain["what"]
         assert half["ratio"] == pytest.approx(half["value"] / plain["value"])
     assert report["figures"]["dropgen.ours"]["details"]["of_float32"] > 0
+    assert ("memory.ct_float32" in report["figures"]) == (dtype != "float32")
 
 
 def test_targets_stand_beside_their_figures(run):

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,33 +16,46 @@ import numpy as np
 from figure import Figure
 from sizes import Sizes
 
+from dropiris.inference.devices import Device
+
 TARGET_GB = 6.0
 # The network runs on the first windows; the others get the last scores again. Memory is the same, time is not:
 # the full-size network on all 294 windows of a 512 x 512 x 400 scan takes the better part of an hour on two cores.
 WINDOWS_RUN = 3
 
 
-def peak_memory(sizes: Sizes, device: str) -> list[Figure]:
-    """DropGen's full path over a CT at its own voxel size, where the scores are largest."""
+def peak_memory(sizes: Sizes, device: Device) -> list[Figure]:
+    """DropGen's full path over a CT at its own voxel size, where the scores are largest; also in float32."""
     from random_models import dropgen_bundle
 
+    plain = replace(device, dtype="float32")
     with TemporaryDirectory(prefix="benchmark-") as folder:
         predictor = {**sizes.predictor, "out_channels": 1 + sizes.ct_classes}
         bundle = dropgen_bundle(Path(folder) / "ct", predictor, sizes.extractor, sizes.window, (0.8, 0.8, 1.0))
-        command = [sys.executable, __file__, str(bundle.folder), "--device", device, "--shape", *map(str, sizes.ct)]
-        done = subprocess.run(command, capture_output=True, text=True)
-    shape = " × ".join(map(str, sizes.ct))
-    what = f"{shape} CT, {sizes.ct_classes} classes, peak resident"
+        figures = [_in_a_process("memory.ct_float32", sizes, bundle.folder, plain)]
+        if device.dtype == "float32":
+            return [replace(figures[0], key="memory.ct")]
+        ours = _in_a_process("memory.ct", sizes, bundle.folder, device)
+    if ours.value is not None and figures[0].value is not None:
+        ours = replace(ours, details={**ours.details, "of_float32": ours.value / figures[0].value})
+    return [*figures, ours]
+
+
+def _in_a_process(key: str, sizes: Sizes, bundle: Path, device: Device) -> Figure:
+    command = [sys.executable, __file__, str(bundle), "--shape", *map(str, sizes.ct)]
+    command += ["--device", json.dumps(asdict(device))]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8")
+    what = f"{' × '.join(map(str, sizes.ct))} CT, {sizes.ct_classes} classes, peak resident, {device.dtype}"
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return [Figure("memory.ct", what, None, "GB", target=TARGET_GB, note=f"The process failed: {last}")]
+        return Figure(key, what, None, "GB", target=TARGET_GB, note=f"The process failed: {last}")
     about = json.loads(done.stdout.splitlines()[-1])
     note = (
-        f"The network ran on {about['windows_run']} of {about['windows']} windows, the others reused its scores; "
-        f"{about['before_gb']:.2f} GB before the scan came in, all else than the network took "
+        f"{device.dtype}: the network ran on {about['windows_run']} of {about['windows']} windows, the others reused "
+        f"its scores; {about['before_gb']:.2f} GB before the scan came in, all else than the network took "
         f"{about['seconds'] - about['network_seconds']:.0f} s."
     )
-    return [Figure("memory.ct", what, about["peak_gb"], "GB", target=TARGET_GB, note=note, details=about)]
+    return Figure(key, what, about["peak_gb"], "GB", target=TARGET_GB, note=note, details=about)
 
 
 class FirstWindows:
@@ -98,13 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--shape", type=int, nargs=3, required=True)
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", type=json.loads, required=True, help="fields of a Device, as JSON")
     chosen = parser.parse_args()
     from dropiris.inference import DropGenSegmenter
     from dropiris.models.bundle import Bundle
     from dropiris.volume import Volume
 
-    segmenter = DropGenSegmenter(Bundle.open(chosen.bundle), chosen.device)
+    segmenter = DropGenSegmenter(Bundle.open(chosen.bundle), Device(**chosen.device))
     scorer = FirstWindows(segmenter.scorer, WINDOWS_RUN)
     segmenter.scorer = scorer  # type: ignore[assignment]
     before = peak_resident()

@@ -54,7 +54,7 @@ def main() -> int:
     sections: dict[str, tuple[str, Callable[[], list[Figure]]]] = {
         "dropgen": ("DropGen, one window", lambda: dropgen_speed(sizes, device, runs)),
         "iris": ("Iris", lambda: iris_speed(sizes, device, runs)),
-        "memory": ("Memory", lambda: peak_memory(sizes, chosen.device)),
+        "memory": ("Memory", lambda: peak_memory(sizes, device)),
         "worker": ("Worker", lambda: worker_start(chosen.device, runs)),
         "scene": ("From click to segments", lambda: scene_overhead(sizes, chosen.device, runs, full_window())),
     }
