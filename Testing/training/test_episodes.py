@@ -17,7 +17,7 @@ def scans(blob_dataset):
 
 
 def episodes(scans, **settings):
-    return EpisodeDataset([scans], IrisConfig(data=["blobs"], window=(32, 32, 32), **settings))
+    return EpisodeDataset([scans], IrisConfig(data=["blobs"], window=(32, 32, 32), precision="32-true", **settings))
 
 
 def test_a_step_gives_the_same_episode_again_and_another_seed_another(scans):

@@ -12,6 +12,7 @@ from dropiris.train.config import DropGenConfig, IrisConfig
 from dropiris.train.validate import as_reference
 
 TINY_IRIS = {"window": (32, 32, 32), "base_width": 4, "queries": 2, "max_classes": 2, "accelerator": "cpu"}
+TINY_IRIS["precision"] = "32-true"  # a window of 32 and bfloat16 do not go together, see IrisConfig
 TINY_DROPGEN = {"window": (32, 32, 32), "base_width": 4, "downsamplings": 3, "accelerator": "cpu"}
 
 
@@ -74,3 +75,8 @@ def test_the_run_keeps_a_log(blob_dataset, tmp_path):
     train_dropgen(dropgen_config(blob_dataset), tmp_path / "run")
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
     assert last["step"] == 4 and last["loss"] > 0
+
+
+def test_a_window_whose_gradients_would_be_wrong_is_refused():
+    with pytest.raises(ValueError, match="precision=32-true"):
+        IrisConfig(data=["x"], window=(32, 64, 64))

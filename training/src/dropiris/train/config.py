@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class StructureInfo(BaseModel):
@@ -59,6 +59,16 @@ class IrisConfig(RunConfig):
     negatives: float = Field(default=0.15, ge=0, le=1, description="share of query windows placed anywhere")
     contrast_change: float = Field(default=0.3, ge=0, le=1, description="rendered episodes whose contrasts differ")
 
+    @model_validator(mode="after")
+    def _window_fits(self) -> IrisConfig:
+        if any(side % 16 or side < 32 for side in self.window):
+            raise ValueError(f"window {self.window} must have sides that are multiples of 16, at least 32")
+        # On processors oneDNN (torch 2.13) returns garbage for the weight gradient of a bfloat16 convolution whose
+        # first axis has two voxels, which is what the deepest level makes of 32.
+        if self.window[0] < 48 and self.precision == "bf16-mixed":
+            raise ValueError("the window's first side must be at least 48 with bf16-mixed; use precision=32-true")
+        return self
+
 
 class DropGenConfig(RunConfig):
     """DropGen: one dataset, channel dropout on [image, stable features]."""
@@ -72,3 +82,12 @@ class DropGenConfig(RunConfig):
     downsamplings: int = 4
     mirror: bool = Field(default=False, description="mirror left-right; only where no structure has a side")
     ct_window: tuple[float, float] | None = (-990.0, 500.0)
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> DropGenConfig:
+        multiple = 2**self.downsamplings
+        if any(side % multiple or side < 2 * multiple for side in self.window):
+            raise ValueError(
+                f"window {self.window} must have sides that are multiples of {multiple}, at least twice that"
+            )
+        return self
