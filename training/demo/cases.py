@@ -87,29 +87,32 @@ def _half(head: Volume, tissue: LabelMap, part: slice, name: str) -> tuple[Volum
 
 
 def example_tasks(data: Path) -> list[Task]:
-    """Validation scans that training never saw, with expert labels: hippocampus and abdominal MR, by both modules."""
-    tasks = []
-    for folder, model, color in (
-        ("Dataset001_Hippocampus", "hippocampus-t1", ((0.90, 0.62, 0.0), (0.34, 0.71, 0.91))),
-        (
-            "Dataset002_AbdomenMR",
-            "abdomen-mr",
-            ((0.87, 0.51, 0.40), (0.73, 0.4, 0.16), (0.85, 0.6, 0.3), (0.62, 0.42, 0.64)),
-        ),
-    ):
-        dataset = Dataset.open(data / folder)
-        reference = _colored(as_reference(dataset, dataset.cases("Tr")[0]), color)
-        case = dataset.cases("Val")[0]
-        truth = _colored(as_reference(dataset, case), color)
-        short = folder.split("_")[1].lower()
-        tasks += [
-            Task(f"{short}-dropgen", truth.volume, model, truth=truth.layers[0]),
-            Task(f"{short}-iris", truth.volume, reference=reference, truth=truth.layers[0], note="one reference"),
-        ]
-    return tasks
+    """Validation scans that training never saw, with expert labels."""
+    names = {"anterior": "hippocampus, anterior", "posterior": "hippocampus, posterior"}
+    reference, truth = _pair(data / "Dataset001_Hippocampus", names, ((0.90, 0.62, 0.0), (0.34, 0.71, 0.91)))
+    organs = ((0.87, 0.51, 0.40), (0.73, 0.40, 0.16), (0.85, 0.60, 0.30), (0.62, 0.42, 0.64))
+    organ_reference, organ_truth = _pair(data / "Dataset002_AbdomenMR", {}, organs)
+    note = "one reference, a training case; compared with the expert's labels"
+    return [
+        Task("hippocampus-dropgen", truth.volume, "hippocampus-t1", truth=truth.layers[0]),
+        Task("hippocampus-iris", truth.volume, reference=reference, truth=truth.layers[0], note=note),
+        Task("abdomen-iris", organ_truth.volume, reference=organ_reference, truth=organ_truth.layers[0], note=note),
+    ]
 
 
-def _colored(reference: Reference, colors: tuple[tuple[float, float, float], ...]) -> Reference:
+Color = tuple[float, float, float]
+
+
+def _pair(folder: Path, names: dict[str, str], colors: tuple[Color, ...]) -> tuple[Reference, Reference]:
+    """The first training case and the first validation case, named and coloured."""
+    dataset = Dataset.open(folder)
+    first, held_back = (as_reference(dataset, dataset.cases(split)[0]) for split in ("Tr", "Val"))
+    return _shown(first, names, colors), _shown(held_back, names, colors)
+
+
+def _shown(reference: Reference, names: dict[str, str], colors: tuple[Color, ...]) -> Reference:
     layer = reference.layers[0]
-    structures = tuple(Structure(s.label, s.name.replace("_", " "), colors[s.label - 1]) for s in layer.structures)
+    structures = tuple(
+        Structure(s.label, names.get(s.name, s.name.replace("_", " ")), colors[s.label - 1]) for s in layer.structures
+    )
     return Reference(reference.volume, (LabelMap(layer.array, layer.affine, structures, layer.name),))

@@ -29,8 +29,8 @@ class Demo:
     """Runs tasks one after the other in one scene and keeps what they gave."""
 
     def __init__(self, slicer: Any, output: Path, device: str, console: Console):
-        from DropGenSegLib import DropGenSegLogic
-        from IrisICLLib import IrisICLLogic
+        from DropGenSegLib.logic import DropGenSegLogic
+        from IrisICLLib.logic import IrisICLLogic
 
         self.slicer, self.output, self.device, self.console = slicer, output, device, console
         self.dropgen, self.iris = DropGenSegLogic(), IrisICLLogic()

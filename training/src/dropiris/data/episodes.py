@@ -54,8 +54,10 @@ class EpisodeDataset(TorchDataset):
         query = scans[rng.integers(len(scans))]
         names, spacing = choose_structures(reference, classes, rng)
         spacing *= float(np.exp(rng.uniform(-0.2, 0.2)))
-        # Both or neither: left stays left. Other axes are never mirrored, since scans come in canonical orientation.
-        mirror = np.array([rng.choice([-1.0, 1.0]), 1.0, 1.0])
+        # Both windows alike, so left stays left. Scans come in canonical orientation, so the other axes are mirrored
+        # seldom: with 0.3 a hippocampus's two ends were not told apart after 700 steps (Dice 0.2), without it after 900
+        # more they were (0.76), but few-case datasets were learned by heart.
+        mirror = np.where(rng.random(3) < (0.15, 0.05, 0.05), -1.0, 1.0)
         rendered = not reference.levels or not query.levels
         contrasts: list[Contrast | None] = [None, None]
         if rendered:
@@ -89,10 +91,10 @@ class EpisodeDataset(TorchDataset):
             anchor = where[0]
             centre = (anchor.low + anchor.high) / 2
             # The reference is looked at as at inference, centred; a sliding window meets the query off centre.
-            wander = 0.35 if is_query else 0.1
+            wander = 0.25 if is_query else 0.08
             centre = centre + rng.uniform(-wander, wander, 3) * side
-        stretch = np.exp(rng.uniform(-0.15, 0.15, 3))
-        rotation = random_rotation(rng, 0.25) * mirror
+        stretch = np.exp(rng.uniform(-0.12, 0.12, 3))
+        rotation = random_rotation(rng, 0.2) * mirror
         return Placement(centre, spacing * stretch, rotation)
 
     def _cut(

@@ -48,7 +48,8 @@ def augmentation(config: DropGenConfig) -> mt.Compose:
     mirror = [mt.RandFlipd(BOTH, prob=0.5, spatial_axis=0)] if config.mirror else []
     return mt.Compose(
         [
-            mt.SpatialPadd(BOTH, spatial_size=window),
+            mt.SpatialPadd("image", spatial_size=window, mode="edge"),  # as inference pads a small scan
+            mt.SpatialPadd("label", spatial_size=window),
             mt.RandCropByPosNegLabeld(BOTH, label_key="label", spatial_size=window, pos=3, neg=1, num_samples=1),
             *mirror,
             mt.RandSimulateLowResolutiond("image", prob=p, zoom_range=(0.25, 1.0)),
