@@ -33,8 +33,12 @@ def add_labels(labels: LabelMap, volume_node: Any) -> Any:
 
 
 def result(segmentation_node: Any, volume_node: Any) -> LabelMap:
-    """What a module wrote, on the scan's grid (segments of one result never overlap)."""
-    return reference_from_nodes(volume_node, segmentation_node).layers[0]
+    """What a module wrote, on the scan's grid (segments of one result never overlap); empty segments are left out."""
+    segmentation = segmentation_node.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    images = {name: segmentation.GetSegment(name).GetRepresentation("Binary labelmap") for name in ids}
+    filled = [name for name in ids if images[name] is not None and images[name].GetScalarRange()[1] > 0]
+    return reference_from_nodes(volume_node, segmentation_node, filled).layers[0]
 
 
 def crop(volume: Volume, centre: tuple[float, float, float], size: tuple[float, float, float], name: str) -> Volume:
