@@ -9,11 +9,13 @@ from torch.nn import functional as F
 from dropiris.data.rendering import blur
 
 
-def augment_intensity(image: torch.Tensor, rng: np.random.Generator, strength: float = 1.0) -> torch.Tensor:
-    """Gamma, gain, smooth bias field, low resolution, blur and noise, each with probability 0.33."""
+def augment_intensity(
+    image: torch.Tensor, rng: np.random.Generator, probability: float = 0.33, strength: float = 1.0
+) -> torch.Tensor:
+    """Gamma, smooth bias field, low resolution, blur and noise, each with the given probability."""
 
     def chance() -> bool:
-        return bool(rng.random() < 0.33)
+        return bool(rng.random() < probability)
 
     low, high = image.amin(), image.amax()
     span = (high - low).clamp(min=1e-6)

@@ -170,7 +170,7 @@ class IrisSegmenter:
             members = np.flatnonzero(shared == spacing)
             progress(Progress("Preparing the scan", n / len(sizes)))
             grid, image = prepare(volume, self.card.intensity_rule, (spacing,) * 3)
-            padded, inside = pad_to_window(image, self.windows.size)
+            padded, inside = pad_to_window(image, self.windows.size, air=float(image.min()))
             self.scorer.look_for(torch.from_numpy(task.tokens[members]))
             share = ((n + 0.02) / len(sizes), (n + 0.98) / len(sizes))
             found = segment_windows(

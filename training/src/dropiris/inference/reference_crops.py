@@ -81,9 +81,13 @@ def covering_windows(low: Sequence[int], high: Sequence[int], window: Sequence[i
 
 
 def cut_image(image: np.ndarray, start: Sequence[int], size: Sequence[int]) -> np.ndarray:
-    """A window (D, H, W) of an image, its edge repeated where the window leaves it."""
-    index = [np.clip(np.arange(a, a + n), 0, side - 1) for a, n, side in zip(start, size, image.shape, strict=True)]
-    return image[np.ix_(*index)]
+    """A window (D, H, W) of an image; the image's lowest value, air, where the window leaves it (as in training)."""
+    window = np.full(tuple(size), image.min(), image.dtype)
+    low = [max(0, a) for a in start]
+    high = [min(side, a + n) for a, n, side in zip(start, size, image.shape, strict=True)]
+    target = tuple(slice(b - a, e - a) for a, b, e in zip(start, low, high, strict=True))
+    window[target] = image[tuple(map(slice, low, high))]
+    return window
 
 
 def plan_crops(masks: Sequence[PlacedMask], window: Sequence[int]) -> list[tuple[tuple[int, int, int], list[int]]]:

@@ -72,16 +72,20 @@ def window_starts(side: int, window: int, overlap: float) -> list[int]:
     return [min(n * step, side - window) for n in range(count)]
 
 
-def pad_to_window(image: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """Grow an image (I, J, K) to at least one window by repeating its edge; also where the original lies.
+def pad_to_window(
+    image: np.ndarray, window: Sequence[int], air: float | None = None
+) -> tuple[np.ndarray, tuple[slice, ...]]:
+    """Grow an image (I, J, K) to at least one window; also where the original lies.
 
-    Repeated, not mirrored: a mirrored border would show a second, wrong-sided copy of a structure.
+    With ``air`` (Iris: what lies beyond a training scan), else by repeating the edge (DropGen). Never mirrored: a
+    mirrored border would show a second, wrong-sided copy of a structure.
     """
     missing = [max(0, w - n) for w, n in zip(window, image.shape, strict=True)]
     before = [m // 2 for m in missing]
     inside = tuple(slice(b, b + n) for b, n in zip(before, image.shape, strict=True))
     if any(missing):
-        image = np.pad(image, [(b, m - b) for b, m in zip(before, missing, strict=True)], mode="edge")
+        widths = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+        image = np.pad(image, widths, mode="edge") if air is None else np.pad(image, widths, constant_values=air)
     return image, inside
 
 

@@ -57,6 +57,9 @@ class IrisConfig(RunConfig):
     similarity: bool = True
     max_classes: int = Field(default=4, ge=1)
     negatives: float = Field(default=0.15, ge=0, le=1, description="share of query windows placed anywhere")
+    wander: float = Field(default=0.25, ge=0, le=0.5, description="how far off centre, in windows, a query may lie")
+    intensity_probability: float = Field(default=0.33, ge=0, le=1, description="of each intensity augmentation")
+    intensity_strength: float = Field(default=1.0, ge=0)
     contrast_change: float = Field(default=0.3, ge=0, le=1, description="rendered episodes whose contrasts differ")
 
     @model_validator(mode="after")

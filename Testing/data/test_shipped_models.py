@@ -1,0 +1,66 @@
+"""The models that ship, on validation cases they never saw, as a user would run them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dropiris.data.nnunet import Dataset
+from dropiris.inference import DropGenSegmenter, IrisSegmenter
+from dropiris.models.catalogue import Catalogue
+from dropiris.train.validate import as_reference, spread_references, validate_dropgen, validate_iris
+from dropiris.volume import Reference
+
+HIPPOCAMPUS, ABDOMEN = "Dataset001_Hippocampus", "Dataset002_AbdomenMR"
+
+
+@pytest.fixture(scope="module")
+def iris():
+    return IrisSegmenter(Catalogue().find("iris-compact"), "cpu")
+
+
+def mean(scores):
+    return float(np.mean([np.mean(values) for values in scores.values()]))
+
+
+@pytest.mark.parametrize(("name", "least"), [(HIPPOCAMPUS, 0.87), (ABDOMEN, 0.70)])
+def test_iris_with_one_reference_reaches_its_dice(shared_data, iris, name, least):
+    dataset = Dataset.open(shared_data / name)
+    references = spread_references(dataset.cases("Tr"))
+    assert mean(validate_iris(iris, dataset, dataset.cases("Val"), references)) >= least
+
+
+def relabelled(reference: Reference, array: np.ndarray) -> Reference:
+    return Reference(reference.volume, (replace(reference.layers[0], array=array),))
+
+
+def test_the_reference_matters(shared_data, iris):
+    """With the reference's labels shuffled over the scan nothing is found; with them swapped the result swaps."""
+    dataset = Dataset.open(shared_data / HIPPOCAMPUS)
+    reference = as_reference(dataset, dataset.cases("Tr")[0])
+    case = dataset.cases("Val")[0]
+    volume, truth = case.read()
+    labels = reference.layers[0].array
+
+    def dice(array):
+        found = iris.segment(volume, iris.encode([relabelled(reference, array)])).array
+        return [
+            2 * ((found == k) & (truth.array == k)).sum() / ((found == k).sum() + (truth.array == k).sum())
+            for k in (1, 2)
+        ]
+
+    shuffled = np.random.default_rng(0).permutation(labels.ravel()).reshape(labels.shape)
+    swapped = np.choose(labels, [0, 2, 1]).astype(labels.dtype)
+    assert min(dice(labels)) > 0.7
+    assert max(dice(shuffled)) < 0.3
+    assert max(dice(swapped)) < 0.3
+
+
+def test_dropgen_scores_as_its_card_says(shared_data):
+    bundle = Catalogue().find("hippocampus-t1")
+    dataset = Dataset.open(shared_data / HIPPOCAMPUS)
+    names = [s.name for s in bundle.card.structures]
+    titled = replace(dataset, structures=dict(zip(names, dataset.structures.values(), strict=True)))
+    measured = mean(validate_dropgen(DropGenSegmenter(bundle, "cpu"), titled, dataset.cases("Val")))
+    written = next(row["value"] for row in bundle.card.scores if row["structure"] == "mean")
+    assert measured == pytest.approx(written, abs=0.01)
