@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from scene import crop
 
 from dropiris.data.nnunet import Dataset
@@ -16,7 +15,6 @@ from dropiris.volume import LabelMap, Reference, Structure, Volume
 # Middle of the hippocampus in MNI space (mm) and the size of the crops the hippocampus model was trained on.
 HIPPOCAMPUS = {"right": (27.0, -21.0, -15.0), "left": (-27.0, -21.0, -15.0)}
 CROP = (38.0, 54.0, 38.0)
-GREY, WHITE = (0.90, 0.35, 0.20), (0.35, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
@@ -32,17 +30,12 @@ class Task:
     reference: Reference | str | None = None
     truth: LabelMap | str | None = None
     note: str = ""
-    tags: tuple[str, ...] = field(default_factory=tuple)
 
 
 def packaged_tasks() -> list[Task]:
-    """ICBM152, an average T1 of 152 people: hippocampi by both modules, tissue from one half to the other."""
-    head, tissue = icbm152()
+    """ICBM152, an average T1 of 152 people: both hippocampi by DropGenSeg, the left one by IrisICL too."""
+    head = icbm152()
     right, left = (crop(head, HIPPOCAMPUS[side], CROP, f"ICBM152 {side} hippocampus") for side in ("right", "left"))
-    middle = head.shape[0] // 2
-    right_half, left_half = slice(middle, None), slice(0, middle)
-    reference = Reference(*_half(head, tissue, right_half, "ICBM152 right half"))
-    query, truth = _half(head, tissue, left_half, "ICBM152 left half")
     return [
         Task("hippocampus-right-dropgen", right, "hippocampus-t1"),
         Task("hippocampus-left-dropgen", left, "hippocampus-t1"),
@@ -53,37 +46,16 @@ def packaged_tasks() -> list[Task]:
             truth="hippocampus-left-dropgen",
             note="reference: DropGenSeg's right hippocampus; compared with DropGenSeg's left one, not with an expert",
         ),
-        Task(
-            "tissue-left-iris",
-            query,
-            reference=reference,
-            truth=truth[0],
-            note="reference: the right half with its grey and white matter maps; the template is symmetric",
-        ),
     ]
 
 
-def icbm152() -> tuple[Volume, LabelMap]:
-    """The T1 template that nilearn's wheel carries, with grey and white matter where their maps say more than half."""
+def icbm152() -> Volume:
+    """The T1 template that nilearn's wheel carries (skull-stripped, 1 mm)."""
     import nilearn
 
     folder = Path(nilearn.__file__).parent / "datasets" / "data"
-    head, grey, white = (
-        read_volume(folder / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz") for kind in ("t1", "gm", "wm")
-    )
-    labels = np.zeros(head.shape, np.uint8)
-    labels[grey.array > 127] = 1
-    labels[white.array > 127] = 2
-    structures = (Structure(1, "grey matter", GREY), Structure(2, "white matter", WHITE))
-    named = Volume(head.array, head.affine, "ICBM152 T1", "MR")
-    return named, LabelMap(labels, head.affine, structures, "ICBM152 tissue")
-
-
-def _half(head: Volume, tissue: LabelMap, part: slice, name: str) -> tuple[Volume, tuple[LabelMap, ...]]:
-    affine = head.affine.copy()
-    affine[:3, 3] = (head.affine @ [part.start or 0, 0, 0, 1.0])[:3]
-    labels = LabelMap(tissue.array[part], affine, tissue.structures, name)
-    return Volume(head.array[part], affine, name, "MR"), (labels,)
+    head = read_volume(folder / "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz")
+    return Volume(head.array, head.affine, "ICBM152 T1", "MR")
 
 
 def example_tasks(data: Path) -> list[Task]:
