@@ -4,51 +4,20 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
-
 from dropiris.errors import InputError
 from dropiris.mrml import reference_from_nodes, volume_from_node, write_segments
 from dropiris.mrml.results import check_target
 from dropiris.mrml.volumes import moved_with_node
 from dropiris.panels.choices import shortened
-from dropiris.panels.client import shared_client
 from dropiris.panels.run import Run, Step
+from dropiris.panels.segmentation_logic import SegmentationLogic
 from IrisICLLib.parameters import IrisICLParameters
 
 STRATEGIES = ("one-shot", "ensemble", "retrieval", "tune")
 
 
-class IrisICLLogic(ScriptedLoadableModuleLogic):
-    """Segments what references show, with Iris models; usable without a panel.
-
-    Parameters
-    ----------
-    client : dropiris.panels.client.SegmentationClient, optional
-        Runs the networks; by default the worker that both modules share, started at the first run.
-    models : dropiris.panels.client.ModelList, optional
-        By default the catalogue of shipped and installed models.
-    """
-
-    def __init__(self, client=None, models=None):
-        ScriptedLoadableModuleLogic.__init__(self)
-        self._client, self._models = client, models
-
-    @property
-    def client(self):
-        return self._client if self._client is not None else shared_client()
-
-    @property
-    def usesWorker(self):
-        """Whether runs go to the worker, which needs PyTorch."""
-        return self._client is None
-
-    @property
-    def models(self):
-        if self._models is None:
-            from dropiris.models.catalogue import Catalogue
-
-            self._models = Catalogue()
-        return self._models
+class IrisICLLogic(SegmentationLogic):
+    """Segments what references show, with Iris models; parameters as of the base class."""
 
     def getParameterNode(self):
         return IrisICLParameters(super().getParameterNode())
