@@ -53,10 +53,10 @@ class EpisodeDataset(TorchDataset):
         reference = scans[rng.integers(len(scans))]
         query = scans[rng.integers(len(scans))]
         names, spacing = choose_structures(reference, classes, rng)
-        spacing *= float(np.exp(rng.uniform(-0.12, 0.12)))
+        spacing *= float(np.exp(rng.uniform(-0.08, 0.08)))
         # Both windows alike, so left stays left. Mirrored seldom, since scans come in canonical orientation: with 0.3
         # on every axis a hippocampus's two ends were not told apart after 700 steps (Dice 0.2).
-        mirror = np.where(rng.random(3) < (0.1, 0.02, 0.02), -1.0, 1.0)
+        mirror = np.where(rng.random(3) < (0.05, 0.0, 0.0), -1.0, 1.0)
         rendered = not reference.levels or not query.levels
         contrasts: list[Contrast | None] = [None, None]
         if rendered:
@@ -92,8 +92,8 @@ class EpisodeDataset(TorchDataset):
             # The reference is looked at as at inference, centred; a sliding window meets the query off centre.
             wander = self.config.wander if is_query else 0.05
             centre = centre + rng.uniform(-wander, wander, 3) * side
-        stretch = np.exp(rng.uniform(-0.08, 0.08, 3))
-        rotation = random_rotation(rng, 0.15) * mirror
+        stretch = np.exp(rng.uniform(-0.05, 0.05, 3))
+        rotation = random_rotation(rng, 0.1) * mirror
         return Placement(centre, spacing * stretch, rotation)
 
     def _cut(
