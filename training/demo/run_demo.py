@@ -96,7 +96,7 @@ def main() -> int:
     if EXAMPLES.is_dir():
         tasks += example_tasks(EXAMPLES)
     else:
-        console.print("The example data (../shared/data) is not here: the two cases with expert labels are left out.")
+        console.print("The example data (../shared/data) is not here: the cases with expert labels are left out.")
     demo = Demo(slicer, chosen.output, chosen.device, console)
     table = Table("task", "structure", "mL", "Dice", "seconds", title="What was found")
     for task in tasks:
