@@ -56,7 +56,7 @@ class EpisodeDataset(TorchDataset):
         spacing *= float(np.exp(rng.uniform(-0.08, 0.08)))
         # Both windows alike, so left stays left. Mirrored seldom, since scans come in canonical orientation: with 0.3
         # on every axis a hippocampus's two ends were not told apart after 700 steps (Dice 0.2).
-        mirror = np.where(rng.random(3) < (0.05, 0.0, 0.0), -1.0, 1.0)
+        mirror = np.where(rng.random(3) < (self.config.mirror, 0.0, 0.0), -1.0, 1.0)
         rendered = not reference.levels or not query.levels
         contrasts: list[Contrast | None] = [None, None]
         if rendered:
@@ -92,8 +92,8 @@ class EpisodeDataset(TorchDataset):
             # The reference is looked at as at inference, centred; a sliding window meets the query off centre.
             wander = self.config.wander if is_query else 0.05
             centre = centre + rng.uniform(-wander, wander, 3) * side
-        stretch = np.exp(rng.uniform(-0.05, 0.05, 3))
-        rotation = random_rotation(rng, 0.1) * mirror
+        stretch = np.exp(rng.uniform(-self.config.scaling, self.config.scaling, 3))
+        rotation = random_rotation(rng, self.config.rotation) * mirror
         return Placement(centre, spacing * stretch, rotation)
 
     def _cut(
