@@ -19,6 +19,7 @@ from slicer_headless.small_scenes import (
     segment_points,
     voxel_points,
 )
+from slicer_headless.soft_and_bone import chest
 
 from dropiris.errors import Cancelled, DeviceError, InputError, ModelError
 from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
@@ -31,18 +32,6 @@ STRUCTURES = (
 )
 
 
-def scan_array():
-    array = np.zeros((6, 7, 8), np.int16)
-    array[1:5, 2:6, 2:5] = 150
-    array[2:4, 3:5, 3:4] = 700
-    return array
-
-
-@pytest.fixture
-def scan(slicer):
-    return add_volume(slicer, scan_array(), OBLIQUE)
-
-
 @pytest.fixture
 def dropgen(slicer):
     from DropGenSeg import DropGenSegLogic
@@ -51,16 +40,9 @@ def dropgen(slicer):
 
 
 @pytest.fixture
-def iris(slicer):
-    from IrisICL import IrisICLLogic
-
-    return IrisICLLogic(ThresholdClient(()), ThresholdModels("ranges", "iris"))
-
-
-@pytest.fixture
 def reference(slicer):
-    volume = add_volume(slicer, scan_array(), RIGID, "Example")
-    return volume, add_segmentation(slicer, volume, {"soft": scan_array() == 150, "bone": scan_array() == 700}), None
+    volume = add_volume(slicer, chest(), RIGID, "Example")
+    return volume, add_segmentation(slicer, volume, {"soft": chest() == 150, "bone": chest() == 700}), None
 
 
 @pytest.mark.parametrize("name", ["DropGenSeg", "IrisICL"])
@@ -107,7 +89,7 @@ def test_the_same_classes_run_on_slicers_own_python_classes():
 def test_dropgen_result_lies_on_the_scan_under_its_transform(slicer, dropgen, scan):
     scan.SetAndObserveTransformNodeID(add_transform(slicer, RIGID).GetID())
     node = dropgen.process(scan)
-    expected = voxel_points(scan_array() == 700, RIGID @ OBLIQUE)
+    expected = voxel_points(chest() == 700, RIGID @ OBLIQUE)
     np.testing.assert_allclose(segment_points(slicer, node, segment_id_of(node, "bone")), expected, atol=1e-4)
     assert node.GetTransformNodeID() == scan.GetTransformNodeID()
 
@@ -116,7 +98,7 @@ def test_a_scan_moved_during_the_run_takes_its_result_along(slicer, dropgen, sca
     run = dropgen.start(scan)
     scan.SetAndObserveTransformNodeID(add_transform(slicer, RIGID).GetID())
     node = run.wait()
-    expected = voxel_points(scan_array() == 700, RIGID @ OBLIQUE)
+    expected = voxel_points(chest() == 700, RIGID @ OBLIQUE)
     np.testing.assert_allclose(segment_points(slicer, node, segment_id_of(node, "bone")), expected, atol=1e-4)
 
 
@@ -147,7 +129,7 @@ def test_iris_result_has_the_references_names_colours_and_codes(slicer, iris, sc
         segment.GetTag(tag, value)
     assert str(value) == STRUCTURES[0].terminology
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
-    expected = voxel_points(scan_array() == 700, OBLIQUE)
+    expected = voxel_points(chest() == 700, OBLIQUE)
     np.testing.assert_allclose(segment_points(slicer, node, segment_id_of(node, "bone")), expected, atol=1e-4)
 
 
@@ -183,7 +165,7 @@ def test_a_scan_deleted_during_the_run_is_named(slicer, dropgen, scan):
     run = dropgen.start(scan)
     slicer.mrmlScene.RemoveNode(scan)
     before = scene_state(slicer)
-    with pytest.raises(InputError, match="Scan was removed from the scene"):
+    with pytest.raises(InputError, match="CT chest was removed from the scene"):
         run.wait()
     assert scene_state(slicer) == before
 
@@ -205,7 +187,7 @@ def test_dropgen_says_what_is_wrong_before_it_starts(slicer, dropgen, iris, scan
         dropgen.process(scan, structures=["liver"])
     with pytest.raises(InputError, match="not a DropGen model"):
         type(dropgen)(dropgen.client, iris.models).process(scan, model="ranges")
-    target = add_segmentation(slicer, scan, {"mine": scan_array() == 0})
+    target = add_segmentation(slicer, scan, {"mine": chest() == 0})
     with pytest.raises(InputError, match="'merge'; use 'add' or 'replace'"):
         dropgen.process(scan, target, mode="merge")
     target.SetAndObserveTransformNodeID(add_grid_transform(slicer).GetID())
@@ -228,7 +210,7 @@ def test_iris_says_what_is_wrong_before_it_starts(slicer, iris, scan, reference)
     labels.GetSegmentation().AddEmptySegment("", "forgotten")
     with pytest.raises(InputError, match="'forgotten' of Labels has no voxel inside Example"):
         iris.process(scan, [reference])
-    other = add_segmentation(slicer, volume, {"Knochen": scan_array() == 700}, "Other")
+    other = add_segmentation(slicer, volume, {"Knochen": chest() == 700}, "Other")
     bone = [segment_id_of(labels, "bone")]
     with pytest.raises(InputError, match=r"\(bone\) shares no segment name with the others \(Knochen\)"):
         iris.process(scan, [(volume, labels, bone), (volume, other, None)], strategy="ensemble")
@@ -244,7 +226,7 @@ def test_parameters_are_kept_with_the_scene(slicer, dropgen, scan, tmp_path):
     assert dropgen.getParameterNode().inputVolume is None
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     loaded = dropgen.getParameterNode()
-    assert (loaded.inputVolume.GetName(), loaded.model, loaded.device) == ("Scan", "steps", DeviceChoice.CPU)
+    assert (loaded.inputVolume.GetName(), loaded.model, loaded.device) == ("CT chest", "steps", DeviceChoice.CPU)
 
 
 @pytest.mark.parametrize("name", ["DropGenSeg", "IrisICL"])

@@ -8,42 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from slicer_headless.panel_session import table_texts, wait, wait_until
-from slicer_headless.small_scenes import OBLIQUE, add_segmentation, add_volume, segment_id_of, segment_points
+from slicer_headless.small_scenes import add_segmentation, segment_id_of, segment_points
+from slicer_headless.soft_and_bone import STRUCTURES, chest
 
 from dropiris.models.catalogue import AVAILABLE, Catalogue
-from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
 from dropiris.progress import Progress
 from dropiris.volume import Structure
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "Resources" / "Models" / "hippocampus-t1"
-STRUCTURES = (Structure(1, "soft tissue", (0.8, 0.4, 0.3)), Structure(3, "bone", (0.9, 0.9, 0.7)))
 MANY = tuple(Structure(n, f"{side} {name}") for n, (side, name) in enumerate(
     ((side, name) for side in ("left", "right") for name in ("kidney", "lung", "femur", "adrenal gland")), start=1
 ))  # fmt: skip
-
-
-def scan_array():
-    array = np.zeros((6, 7, 8), np.int16)
-    array[1:5, 2:6, 2:5] = 150
-    array[2:4, 3:5, 3:4] = 700
-    return array
-
-
-@pytest.fixture
-def scan(slicer):
-    return add_volume(slicer, scan_array(), OBLIQUE, "CT chest")
-
-
-@pytest.fixture
-def open_dropgen(open_panel):
-    from DropGenSeg import DropGenSegWidget
-
-    def open_dropgen(models=None, structures=STRUCTURES):
-        models = models or ThresholdModels("steps", "dropgen", structures)
-        return open_panel(DropGenSegWidget, ThresholdClient(structures), models)
-
-    return open_dropgen
 
 
 @pytest.fixture
@@ -207,7 +183,7 @@ def test_a_corrected_result_is_measured_again(slicer, open_dropgen, scan):
     before = table_texts(panel.ui.resultsTable)
     assert before[1][2] == "4"
     bone = segment_id_of(result, "bone")
-    slicer.util.updateSegmentBinaryLabelmapFromArray((scan_array().T > 0).astype(np.uint8), result, bone, scan)
+    slicer.util.updateSegmentBinaryLabelmapFromArray((chest().T > 0).astype(np.uint8), result, bone, scan)
     wait_until(slicer, lambda: "Measure again" in panel.ui.resultsLabel.text)
     panel.ui.measureButton.click()
     wait(slicer, panel)
@@ -237,7 +213,7 @@ def test_a_deleted_result_empties_the_table_and_rests_the_buttons(slicer, open_d
 
 
 def test_a_replaced_segment_comes_back_with_undo_after_a_question(slicer, open_dropgen, scan):
-    target = add_segmentation(slicer, scan, {"bone": scan_array() == 0}, "Mine")
+    target = add_segmentation(slicer, scan, {"bone": chest() == 0}, "Mine")
     drawn = segment_points(slicer, target, segment_id_of(target, "bone"))
     panel = open_dropgen()
     panel.ui.outputModeComboBox.currentIndex = 1
@@ -247,7 +223,7 @@ def test_a_replaced_segment_comes_back_with_undo_after_a_question(slicer, open_d
     asked = []
     panel.results.confirm = lambda what: asked.append(what)  # None: the user says no
     slicer.util.updateSegmentBinaryLabelmapFromArray(
-        (scan_array().T > 0).astype(np.uint8), target, segment_id_of(target, "bone"), scan
+        (chest().T > 0).astype(np.uint8), target, segment_id_of(target, "bone"), scan
     )
     panel.ui.undoButton.click()
     assert len(asked) == 1 and target.GetSegmentation().GetNumberOfSegments() == 2

@@ -1,43 +1,16 @@
 """What a user may do while a run is under way: close the scene, delete nodes, reload the module, hide the panel."""
 
 import gc
-import importlib
 import sys
 import weakref
 
-import numpy as np
 import pytest
 from slicer_headless.panel_session import close_panel, wait, wait_until
 from slicer_headless.small_scenes import OBLIQUE, add_segmentation, add_volume, scene_state
+from slicer_headless.soft_and_bone import chest
 
 from dropiris.errors import Cancelled
 from dropiris.panels.stage import Stage
-from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
-from dropiris.volume import Structure
-
-STRUCTURES = (Structure(1, "soft tissue", (0.8, 0.4, 0.3)), Structure(3, "bone", (0.9, 0.9, 0.7)))
-
-
-def scan_array():
-    array = np.zeros((6, 7, 8), np.int16)
-    array[1:5, 2:6, 2:5] = 150
-    array[2:4, 3:5, 3:4] = 700
-    return array
-
-
-@pytest.fixture
-def scan(slicer):
-    return add_volume(slicer, scan_array(), OBLIQUE, "CT chest")
-
-
-@pytest.fixture
-def open_dropgen(open_panel):
-    def open_dropgen():
-        module = importlib.import_module("DropGenSeg")
-        models = ThresholdModels("steps", "dropgen", STRUCTURES)
-        return open_panel(module.DropGenSegWidget, ThresholdClient(STRUCTURES), models)
-
-    return open_dropgen
 
 
 @pytest.fixture
@@ -57,7 +30,7 @@ def test_closing_the_scene_cancels_and_leaves_a_panel_that_works(slicer, running
     assert isinstance(run.error, Cancelled)
     assert running.ui.segmentButton.text == "Choose a scan" and running.bar.stage is Stage.INCOMPLETE
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    again = add_volume(slicer, scan_array(), OBLIQUE, "Another")
+    again = add_volume(slicer, chest(), OBLIQUE, "Another")
     running.ui.inputSelector.setCurrentNode(again)
     running.ui.segmentButton.click()
     wait(slicer, running)
@@ -85,7 +58,7 @@ def test_a_deleted_scan_is_named_and_nothing_is_written(slicer, running, scan):
 
 
 def test_a_deleted_target_is_named_and_nothing_is_written(slicer, open_dropgen, scan):
-    target = add_segmentation(slicer, scan, {"bone": scan_array() == 700}, "Mine")
+    target = add_segmentation(slicer, scan, {"bone": chest() == 700}, "Mine")
     panel = open_dropgen()
     panel.ui.inputSelector.setCurrentNode(scan)
     panel.ui.outputModeComboBox.currentIndex = 2
@@ -100,7 +73,7 @@ def test_a_deleted_target_is_named_and_nothing_is_written(slicer, open_dropgen, 
 
 
 def test_deleting_an_unrelated_node_does_not_disturb_the_run(slicer, running):
-    other = add_volume(slicer, scan_array(), OBLIQUE, "Other")
+    other = add_volume(slicer, chest(), OBLIQUE, "Other")
     slicer.mrmlScene.RemoveNode(other)
     wait(slicer, running)
     assert running.bar.stage is Stage.DONE

@@ -7,25 +7,15 @@ Slicer's own C++ widgets or of PythonQt.
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from slicer_headless.panel_session import picture as save_picture
 from slicer_headless.panel_session import wait
-from slicer_headless.small_scenes import OBLIQUE, add_segmentation, add_volume, scene_state
+from slicer_headless.small_scenes import add_segmentation, scene_state
+from slicer_headless.soft_and_bone import STRUCTURES, chest
 
 from dropiris.errors import DeviceError
 from dropiris.panels.choices import DeviceChoice, OutputMode
-from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
-from dropiris.volume import Structure
-
-STRUCTURES = (Structure(1, "soft tissue", (0.8, 0.4, 0.3)), Structure(3, "bone", (0.9, 0.9, 0.7)))
-
-
-def scan_array():
-    array = np.zeros((6, 7, 8), np.int16)
-    array[1:5, 2:6, 2:5] = 150
-    array[2:4, 3:5, 3:4] = 700
-    return array
+from dropiris.panels.threshold_client import ThresholdModels
 
 
 def picture(slicer, panel, name):
@@ -35,35 +25,8 @@ def picture(slicer, panel, name):
         save_picture(slicer, panel, Path(folder) / f"{name}.png")
 
 
-@pytest.fixture
-def scan(slicer):
-    return add_volume(slicer, scan_array(), OBLIQUE, "CT chest")
-
-
-@pytest.fixture
-def dropgen(open_panel):
-    from DropGenSeg import DropGenSegWidget
-
-    models = ThresholdModels("steps", "dropgen", STRUCTURES)
-    return lambda failure=None: open_panel(DropGenSegWidget, ThresholdClient(STRUCTURES, failure), models)
-
-
-@pytest.fixture
-def iris(open_panel):
-    from IrisICL import IrisICLWidget
-
-    return lambda failure=None: open_panel(IrisICLWidget, ThresholdClient((), failure), ThresholdModels("m", "iris"))
-
-
-@pytest.fixture
-def reference(slicer):
-    volume = add_volume(slicer, scan_array(), np.diag([1.0, 2, 3, 1]), "CT pelvis A")
-    masks = {"soft tissue": scan_array() == 150, "bone": scan_array() == 700}
-    return volume, add_segmentation(slicer, volume, masks, "Labels of A")
-
-
-def test_dropgen_button_says_what_is_missing_then_what_it_will_do(slicer, dropgen, scan):
-    panel = dropgen()
+def test_dropgen_button_says_what_is_missing_then_what_it_will_do(slicer, open_dropgen, scan):
+    panel = open_dropgen()
     assert not panel.ui.segmentButton.enabled
     assert panel.ui.segmentButton.text == panel.ui.segmentButton.toolTip == "Choose a scan"
     assert not panel.ui.cancelButton.enabled
@@ -77,8 +40,8 @@ def test_dropgen_button_says_what_is_missing_then_what_it_will_do(slicer, dropge
     picture(slicer, panel, "dropgen-ready")
 
 
-def test_dropgen_choose_segment_and_the_segments_appear(slicer, dropgen, scan):
-    panel = dropgen()
+def test_dropgen_choose_segment_and_the_segments_appear(slicer, open_dropgen, scan):
+    panel = open_dropgen()
     panel.ui.inputSelector.setCurrentNode(scan)
     panel.ui.deviceComboBox.currentIndex = 3
     assert panel.parameters.device is DeviceChoice.CPU
@@ -97,9 +60,9 @@ def test_dropgen_choose_segment_and_the_segments_appear(slicer, dropgen, scan):
     picture(slicer, panel, "dropgen-done")
 
 
-def test_dropgen_adds_to_a_chosen_segmentation_or_replaces_in_it(slicer, dropgen, scan):
-    target = add_segmentation(slicer, scan, {"bone": scan_array() == 0}, "Mine")
-    panel = dropgen()
+def test_dropgen_adds_to_a_chosen_segmentation_or_replaces_in_it(slicer, open_dropgen, scan):
+    target = add_segmentation(slicer, scan, {"bone": chest() == 0}, "Mine")
+    panel = open_dropgen()
     panel.ui.inputSelector.setCurrentNode(scan)
     assert not panel.ui.outputSelector.enabled
     panel.ui.outputModeComboBox.currentIndex = 2
@@ -115,7 +78,7 @@ def test_dropgen_adds_to_a_chosen_segmentation_or_replaces_in_it(slicer, dropgen
     assert target.GetSegmentation().GetNumberOfSegments() == 3
 
 
-@pytest.mark.parametrize("module", ["dropgen", "iris"])
+@pytest.mark.parametrize("module", ["open_dropgen", "open_iris"])
 def test_cancel_leaves_the_scene_as_it_was(slicer, request, scan, reference, module):
     panel = request.getfixturevalue(module)()
     choose(panel, scan, reference)
@@ -130,9 +93,9 @@ def test_cancel_leaves_the_scene_as_it_was(slicer, request, scan, reference, mod
     assert scene_state(slicer) == before
 
 
-@pytest.mark.parametrize("module", ["dropgen", "iris"])
+@pytest.mark.parametrize("module", ["open_dropgen", "open_iris"])
 def test_a_failure_is_told_in_the_panel_and_leaves_the_scene_as_it_was(slicer, request, scan, reference, module):
-    panel = request.getfixturevalue(module)(DeviceError("The graphics card is full; choose the processor."))
+    panel = request.getfixturevalue(module)(failure=DeviceError("The graphics card is full; choose the processor."))
     choose(panel, scan, reference)
     before = scene_state(slicer)
     panel.ui.segmentButton.click()
@@ -150,7 +113,7 @@ def choose(panel, scan, reference):
     panel.ui.inputSelector.setCurrentNode(scan)
 
 
-@pytest.mark.parametrize("module", ["dropgen", "iris"])
+@pytest.mark.parametrize("module", ["open_dropgen", "open_iris"])
 def test_closing_the_scene_during_a_run_ends_it_and_empties_the_panel(slicer, request, scan, reference, module):
     panel = request.getfixturevalue(module)()
     choose(panel, scan, reference)
@@ -162,8 +125,8 @@ def test_closing_the_scene_during_a_run_ends_it_and_empties_the_panel(slicer, re
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_what_the_panel_shows_comes_back_when_it_is_entered_again(slicer, dropgen, scan):
-    panel = dropgen()
+def test_what_the_panel_shows_comes_back_when_it_is_entered_again(slicer, open_dropgen, scan):
+    panel = open_dropgen()
     panel.ui.inputSelector.setCurrentNode(scan)
     panel.exit()
     assert panel.parameters is None
@@ -184,8 +147,8 @@ def test_without_pytorch_the_button_says_how_to_get_it(slicer, open_panel, scan,
     assert not panel.ui.segmentButton.enabled
 
 
-def test_the_stand_in_is_as_strict_as_pythonqt(slicer, dropgen):
-    button = dropgen().ui.segmentButton
+def test_the_stand_in_is_as_strict_as_pythonqt(slicer, open_dropgen):
+    button = open_dropgen().ui.segmentButton
     with pytest.raises(AttributeError, match="no property 'tooltip'"):
         button.tooltip = "misspelt"
     with pytest.raises(TypeError):
