@@ -141,6 +141,8 @@ class WorkerClient(SegmentationRequests):
                 except DropIrisError as error:
                     job.fail(error)
                 except Exception:
+                    # Whatever it was, the job must end or its caller waits for ever, and the next job has its turn.
+                    # What can be foreseen (no space, no worker, a dead one) came as a DropIrisError above.
                     self.log.add(traceback.format_exc())
                     job.fail(WorkerError(f"The request {job.method!r} could not be sent; copy the log and report it."))
                 finally:

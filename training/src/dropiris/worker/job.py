@@ -130,6 +130,8 @@ class Job(Generic[T]):
             self.fail(error)
             return
         except Exception:
+            # ``convert`` is the caller's: it may raise anything. The job ends with a sentence; the client writes the
+            # exception itself into the log.
             self.fail(WorkerError("The worker's answer could not be read, perhaps for lack of memory; try again."))
             raise
         with self._changed:
