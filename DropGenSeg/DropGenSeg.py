@@ -7,6 +7,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 import DropGenSegLib  # noqa: F401  (first: it makes dropiris importable)
 from DropGenSegLib.logic import DropGenSegLogic
+from dropiris.mrml.terminologies import load_terminology
 from dropiris.panels.choices import count
 from dropiris.panels.module_panel import ModulePanel
 from dropiris.panels.sample_data import register_samples
@@ -29,6 +30,7 @@ class DropGenSeg(ScriptedLoadableModule):
         )
         parent.acknowledgementText = _("The method is DropGen; the model's own citation stands in its model card.")
         slicer.app.connect("startupCompleted()", register_samples)
+        slicer.app.connect("startupCompleted()", load_terminology)
 
 
 class DropGenSegWidget(ModulePanel):

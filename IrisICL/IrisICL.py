@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
 import IrisICLLib  # noqa: F401  (first: it makes dropiris importable)
+from dropiris.mrml.terminologies import load_terminology
 from dropiris.mrml.volumes import own_affine
 from dropiris.panels.choices import count
 from dropiris.panels.module_panel import ModulePanel
@@ -31,6 +32,7 @@ class IrisICL(ScriptedLoadableModule):
         )
         parent.acknowledgementText = _("The method is Iris; the model's own citation stands in its model card.")
         slicer.app.connect("startupCompleted()", register_samples)
+        slicer.app.connect("startupCompleted()", load_terminology)
 
 
 class IrisICLWidget(ModulePanel):

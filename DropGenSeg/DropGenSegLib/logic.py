@@ -6,6 +6,7 @@ from dropiris.mrml import volume_from_node
 from dropiris.mrml.results import check_target
 from dropiris.panels.run import Run, Step
 from dropiris.panels.segmentation_logic import SegmentationLogic
+from dropiris.trust import why_not
 
 
 class DropGenSegLogic(SegmentationLogic):
@@ -24,6 +25,7 @@ class DropGenSegLogic(SegmentationLogic):
         mode="add",
         progress=None,
         cancel=None,
+        trust=False,
     ):
         """Segment a scan and wait for the result.
 
@@ -42,6 +44,9 @@ class DropGenSegLogic(SegmentationLogic):
         progress : callable, optional
             Called with :class:`dropiris.progress.Progress` on this thread.
         cancel : dropiris.progress.CancelToken, optional
+        trust : bool
+            Also compare the result with partial views of the scan; a number is kept with each segment (see
+            :mod:`dropiris.mrml.trust`). It takes about as long again at most; a cancel then keeps the result.
 
         Returns
         -------
@@ -52,19 +57,32 @@ class DropGenSegLogic(SegmentationLogic):
         DropIrisError
             One sentence; the scene is then as it was.
         """
-        return self.start(inputVolume, outputSegmentation, model, structures, device, mode).wait(progress, cancel)
+        run = self.start(inputVolume, outputSegmentation, model, structures, device, mode, trust)
+        return run.wait(progress, cancel)
 
-    def start(self, inputVolume, outputSegmentation=None, model="", structures=None, device="auto", mode="add"):
+    def start(
+        self, inputVolume, outputSegmentation=None, model="", structures=None, device="auto", mode="add", trust=False
+    ):
         """As :meth:`process`, but return a :class:`dropiris.panels.run.Run` to poll; inputs are checked first."""
         volume = volume_from_node(inputVolume)
         bundle = self.models.find(model) if model else self.models.default("dropgen")
         _check_model(bundle, structures)
         check_target(outputSegmentation, inputVolume, mode)
-        return Run(self._work(inputVolume, volume, bundle, outputSegmentation, structures, device, mode))
+        return Run(self._work(inputVolume, volume, bundle, outputSegmentation, structures, device, mode, trust))
 
-    def _work(self, volumeNode, volume, bundle, segmentationNode, structures, device, mode):
-        labels = yield Step(self.client.submit_segment_dropgen(volume, bundle.folder, structures, device))
-        return (yield from self.written(labels, volume, volumeNode, segmentationNode, mode))
+    def _work(self, volumeNode, volume, bundle, segmentationNode, structures, device, mode, trust):
+        self.remark = why_not(bundle.card) if trust else ""
+        trust = trust and not self.remark
+        end = 0.6 if trust else 1.0
+        labels = yield Step(self.client.submit_segment_dropgen(volume, bundle.folder, structures, device), 0.0, end)
+        node = yield from self.written(labels, volume, volumeNode, segmentationNode, mode, bundle.card, share=end)
+        if trust:
+
+            def check():
+                return self.client.submit_check_dropgen(volume, labels, bundle.folder, device)
+
+            yield from self.checked(node, labels, bundle.card, check, (end, 1.0))
+        return node
 
 
 def _check_model(bundle, structures):

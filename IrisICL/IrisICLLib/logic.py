@@ -194,4 +194,5 @@ class IrisICLLogic(SegmentationLogic):
         )
         labels = yield Step(job, *share, prefix)
         labels = plan.as_in_references(labels)
-        return (yield from self.written(labels, volume, volumeNode, segmentationNode, mode, share[1], prefix))
+        card = plan.bundle.card
+        return (yield from self.written(labels, volume, volumeNode, segmentationNode, mode, card, share[1], prefix))

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from slicer_headless.soft_and_bone import chest
 
 from dropiris.errors import Cancelled, DeviceError, InputError, ModelError
 from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
+from dropiris.terminology_table import CONTEXT
 from dropiris.volume import Structure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +87,42 @@ def test_the_same_classes_run_on_slicers_own_python_classes():
     )
     done = run_python(program, SLICER_SOURCE=os.environ["SLICER_SOURCE"])
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["DropGenSeg", "IrisICL"])
+def test_samples_and_codes_are_offered_once_slicer_has_started(slicer, monkeypatch, name):
+    """Not before: other modules, and their logics, need not exist while this one is loaded."""
+    later, offered = [], []
+    monkeypatch.setattr(slicer.app, "connect", lambda signal, slot: later.append((signal, slot)), raising=False)
+    monkeypatch.setattr(f"{name}.register_samples", lambda: offered.append("samples"))
+    logic = slicer.vtkSlicerTerminologiesModuleLogic()
+    getattr(__import__(name), name)(types.SimpleNamespace())
+    monkeypatch.setattr(slicer.modules, "terminologies", types.SimpleNamespace(logic=lambda: logic), raising=False)
+    assert not logic.IsTerminologyContextLoaded(CONTEXT) and not offered
+    for signal, slot in later:
+        assert signal == "startupCompleted()"
+        slot()
+    assert logic.IsTerminologyContextLoaded(CONTEXT) and offered
+
+
+def test_each_segment_says_which_model_made_it(slicer, scan, reference, dropgen, iris, monkeypatch):
+    """As Slicer's DICOM export reads it; a Segment Algorithm Name has 64 characters at most."""
+    entry, title = dropgen.models.default("dropgen"), "Soft tissue and bone, " * 5
+    long = replace(entry, card=replace(entry.card, title=title))
+    made = [iris.process(scan, [reference]), dropgen.process(scan)]
+    monkeypatch.setattr(dropgen.models, "default", lambda method: long)
+    segments = [node.GetSegmentation().GetNthSegment(1) for node in (*made, dropgen.process(scan))]
+    names = [tag(segment, "DICOM.SegmentAlgorithmName") for segment in segments]
+    assert names == ["Intensity steps 1.0", "Intensity steps 1.0", title[:60] + " 1.0"]
+    assert {tag(segment, "DICOM.SegmentAlgorithmType") for segment in segments} == {"AUTOMATIC"}
+
+
+def tag(segment, name):
+    import vtk
+
+    value = vtk.reference("")
+    assert segment.GetTag(name, value), name
+    return str(value)
 
 
 def test_dropgen_result_lies_on_the_scan_under_its_transform(slicer, dropgen, scan):

@@ -44,6 +44,10 @@ class ResultUndo:
         before = SegmentationState.of(target) if target is not None else None
         return cls(write(), before)
 
+    def segments(self) -> dict[int, str]:
+        """IDs of the segments it wrote, by their place (from 1) among the label map's structures; ask at once."""
+        return {left.segment.GetLabelValue(): segmentID for segmentID, left in self._written.results.items()}
+
     def why_not(self) -> str:
         """Why this result cannot be taken back, one sentence; "" when it can."""
         if self._used:
@@ -101,11 +105,11 @@ class UndoHistory:
         segmentationNode: Any,
         volumeNode: Any,
         mode: Mode = "new",
-        name: str = "",
+        **options: str,
     ) -> Any:
-        """:func:`~dropiris.mrml.results.write_segments`, with a way back."""
+        """:func:`~dropiris.mrml.results.write_segments`, with a way back; ``options`` as there."""
         return self.remember(
-            segmentationNode, lambda: write_segments(labelMap, segmentationNode, volumeNode, mode, name)
+            segmentationNode, lambda: write_segments(labelMap, segmentationNode, volumeNode, mode, **options)
         )
 
     def remember(self, target: Any, write: Callable[[], Any]) -> Any:
@@ -113,6 +117,11 @@ class UndoHistory:
         step = ResultUndo.record(target, write)
         self._steps = [*self._steps, step][-STEPS_KEPT:]
         return step.node
+
+    def segments(self) -> dict[int, str]:
+        """See :meth:`ResultUndo.segments`, of the newest result."""
+        step = self._newest()
+        return step.segments() if step is not None else {}
 
     def why_not(self) -> str:
         """Why the button rests: the newest result cannot be taken back, or there is none; "" when it can."""

@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
+from dropiris.models.card import ModelCard
 from dropiris.mrml.results import Mode, PreparedResult, prepare
 from dropiris.mrml.undo import UndoHistory
 from dropiris.mrml.volumes import moved_with_node
@@ -16,6 +17,9 @@ from dropiris.panels.background_job import BackgroundJob
 from dropiris.panels.client import shared_client
 from dropiris.panels.run import Step
 from dropiris.volume import LabelMap, Volume
+
+# Characters of DICOM's LO, which Segment Algorithm Name (0062,0009) is.
+_LONGEST_NAME = 64
 
 
 class SegmentationLogic(ScriptedLoadableModuleLogic):  # type: ignore[misc]
@@ -63,16 +67,23 @@ class SegmentationLogic(ScriptedLoadableModuleLogic):  # type: ignore[misc]
         volumeNode: Any,
         segmentationNode: Any,
         mode: str,
+        card: ModelCard,
         share: float = 1.0,
         prefix: str = "",
     ) -> Generator[Step, Any, Any]:
         """The end of a run: ``node = yield from self.written(...)``, with a way back.
 
         What takes time is done in a thread; the scene is touched on this one. ``share`` of the whole run is done
-        by then, and ``prefix`` stands before the stage's name.
+        by then, and ``prefix`` stands before the stage's name. Each segment says which model made it.
         """
         job = BackgroundJob(lambda progress, cancel: prepare(labels), _("Writing the segments"))
         prepared: PreparedResult = yield Step(job, share, share, prefix)
         prepared = replace(prepared, labels=moved_with_node(prepared.labels, volume, volumeNode))
         how: Mode = "new" if segmentationNode is None else "replace" if mode == "replace" else "add"
-        return self.history.write(prepared, segmentationNode, volumeNode, how)
+        return self.history.write(prepared, segmentationNode, volumeNode, how, algorithm=_algorithm(card))
+
+
+def _algorithm(card: ModelCard) -> str:
+    """A model's title and version, as short as DICOM asks of a Segment Algorithm Name."""
+    title, version = card.title or card.name, f" {card.version}"
+    return title[: _LONGEST_NAME - len(version)] + version
