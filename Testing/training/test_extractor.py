@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dropiris.data.label_maps import LabelledPairs, LabelledScan, load_label_map, window_of
+from dropiris.data.label_maps import LabelledPairs, load_label_maps, window_of
+from dropiris.data.labelled_scan import LabelledScan, load_labelled_scan, looking_alike, surroundings, without_side
 from dropiris.data.nnunet import Dataset
 from dropiris.evaluate.representations import linear_cka, linear_probe
 from dropiris.networks import AnatomixUNet
@@ -22,9 +23,17 @@ from dropiris.train.contrastive import (
 )
 from dropiris.train.extractor_config import ExtractorConfig
 from dropiris.train.extractors import load_anatomix
+from dropiris.train.structure_naming import NamingAnatomix, naming_loss
 
 TINY = {"window": (32, 32, 32), "precision": "32-true", "accelerator": "cpu", "voxels": 32, "projection": 16}
 TINY |= {"max_steps": 4, "checkpoint_every": 2, "validation_pairs": 1, "warmup_steps": 0}
+
+
+def striped(stripes: np.ndarray) -> LabelledScan:
+    names = ("a", "a", *"bcdefghij", "extra cerebral 502")
+    alike = np.array([0, 1, 1, *range(2, 12)])
+    voxel = np.array([1.0, 1.0, 2.0])
+    return LabelledScan("stripes", np.ascontiguousarray(stripes), voxel, np.arange(1, 13), names, alike, "Stripes")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -63,6 +72,7 @@ def test_balanced_sampling_finds_a_label_of_a_thousandth_of_the_volume():
     labels = torch.zeros(2, 8000, dtype=torch.uint8)
     labels[:, :8] = 7
     labels[:, 8:2000] = 3
+    torch.manual_seed(0)
     drawn = sample_voxels(labels, 24, balanced=True)
     assert drawn.shape == (2, 24) and all(len(row.unique()) == 24 for row in drawn)
     assert int((labels.gather(1, drawn) == 7).sum(1).min()) >= 4
@@ -97,7 +107,7 @@ def test_features_are_read_at_the_sampled_voxels_of_both_views():
 def test_a_step_against_the_gradient_lowers_the_loss():
     torch.manual_seed(0)
     network = ContrastiveAnatomix([4, 1, 0], width=16)
-    labels, first, second = (part[None] for part in LabelledPairs([], (32, 32, 32), 0).pair(0, 0))
+    labels, first, second = (part[None] for part in LabelledPairs([], (32, 32, 32), 0).pair(0, 0)[:3])
     at_levels = [labels_at(labels, max(1, level)) for level in (4, 1, 0)]
     voxels = [sample_voxels(own, 64) for own in at_levels]
     theirs = [own.gather(1, where) for own, where in zip(at_levels, voxels, strict=True)]
@@ -122,15 +132,83 @@ def test_pairs_depend_on_their_place_alone_and_on_the_device_too():
 
 
 def test_label_maps_are_renumbered_and_windows_lie_inside_them(blob_dataset):
-    scan = load_label_map(Dataset.open(blob_dataset).cases()[0])
+    scan = load_labelled_scan(Dataset.open(blob_dataset).cases()[0])
     assert scan.values.tolist() == [1, 3] and set(np.unique(scan.labels)) == {0, 1, 2}
     stripes = np.broadcast_to((np.arange(60) // 5 + 1).astype(np.uint8)[:, None, None], (60, 50, 40))
-    scan = LabelledScan("stripes", np.ascontiguousarray(stripes), np.array([1.0, 1.0, 2.0]), np.arange(1, 13))
+    scan = striped(stripes)
     for seed in range(5):
         window = window_of(scan, (32, 32, 32), np.random.default_rng(seed))
         assert window.dtype == torch.uint8 and int((window > 0).sum()) > 3000 and len(window.unique()) > 4
     pairs = LabelledPairs([scan], (32, 32, 32), 0, windows=1.0)
     assert pairs.whole and len(pairs.templates) == 12 and int(pairs[0, 0][0].max()) <= 12
+
+
+def test_structures_lose_their_side_and_what_looks_alike_is_one_group(blob_dataset):
+    assert without_side("left_cerebral_white_matter_part_25") == "cerebral white matter"
+    assert without_side("kidney_right") == without_side("Left Kidney") == "kidney"
+    assert without_side("upright l5") == "upright l5"
+    dataset = Dataset.open(blob_dataset)
+    content = json.loads((blob_dataset / "dataset.json").read_text(encoding="utf-8"))
+    classes = {"1": 4, "2": 5, "3": 5, "9": 4}
+    (blob_dataset / "dataset.json").write_text(json.dumps({**content, "generation_class": classes}), encoding="utf-8")
+    groups = looking_alike(["a", "b", "c", "b", "d"], [1, 2, 3, 9, 7], dataset)
+    assert len(set(groups[1:5])) == 1 and len(set(groups)) == 3 and list(groups).count(groups[0]) == 1
+
+
+def test_surroundings_are_parts_of_like_intensity_and_the_darkest_is_air():
+    image = np.zeros((20, 20, 20), np.float32)
+    image[:, 5:10], image[:, 10:15], image[:, 15:] = 50, 100, 150
+    unlabelled = np.ones(image.shape, bool)
+    unlabelled[:, :, :5] = False
+    parts = surroundings(image, unlabelled, 3)
+    assert not parts[:, :, :5].any() and not parts[:, :4, 5:].any()
+    assert [len(np.unique(parts[:, n : n + 3, 6:])) for n in (1, 6, 11, 16)] == [1, 1, 1, 1]
+    assert parts[0, 17, 10] == 3 and len(np.unique(parts)) == 4
+    assert not surroundings(np.zeros((20, 20, 20)), unlabelled, 3).any()
+
+
+def test_left_and_right_are_rendered_alike_and_named_alike_and_heads_are_stripped():
+    stripes = np.broadcast_to((np.arange(60) // 5 + 1).astype(np.uint8)[:, None, None], (60, 50, 40))
+    scan = striped(stripes)
+    pairs = LabelledPairs([scan], (32, 32, 32), 0, windows=1.0, stripped=1.0)
+    assert pairs.names == ["", *sorted([*"abcdefghij", "extra cerebral 502"])]
+    for step in range(6):
+        labels, first, _, names, possible = pairs.pair(step, 0)
+        assert not (labels == 12).any() and possible.all()
+        assert torch.equal(names == 1, (labels == 1) | (labels == 2))
+        assert torch.equal(names == 0, labels == 0) and first.shape == (1, 32, 32, 32)
+    bare = LabelledPairs([], (32, 32, 32), 0).pair(0, 0)
+    assert not bare[3].any() and not bare[4].any()
+
+
+def test_names_are_told_apart_only_among_those_that_a_dataset_draws():
+    logits = torch.zeros(1, 2, 3)
+    logits[..., 2] = 50.0  # would win, but belongs to another dataset
+    possible = torch.tensor([[True, True, False]])
+    loss = naming_loss([logits], [torch.tensor([[1]])], possible)
+    assert float(loss) == pytest.approx(math.log(2), abs=1e-4)
+    nothing = naming_loss([logits.requires_grad_()], [torch.tensor([[0]])], torch.zeros(1, 3, dtype=torch.bool))
+    assert float(nothing) == 0
+    nothing.backward()
+
+
+def test_naming_reads_what_dropgen_reads():
+    network = NamingAnatomix([1], names=5, width=8).eval()
+    network.heads = torch.nn.ModuleList([torch.nn.Identity()])
+    images = torch.rand(2, 1, 32, 32, 32, generator=generator())
+    _, (read,) = network(images, [torch.tensor([[5, 30000, 7]])], 2)
+    with torch.no_grad():
+        whole = AnatomixUNet(layer="penultimate").eval()
+        whole.load_state_dict({k: v for k, v in network.state_dict().items() if k.startswith("model.")})
+        expected = torch.nn.functional.instance_norm(whole(images)).flatten(2)
+    assert torch.allclose(read[0, 4], expected[1, :, 30000], atol=1e-4)
+
+
+def test_cases_kept_for_the_probe_are_not_trained_on(blob_dataset):
+    dataset = Dataset.open(blob_dataset)
+    names = [case.name for case in dataset.cases()]
+    left = load_label_maps([dataset], "Tr", without=names[:1])
+    assert [scan.name for scan in left] == names[1:]
 
 
 def test_cka_is_one_for_turned_features_and_small_for_unrelated_ones():
@@ -150,8 +228,18 @@ def test_the_probe_tells_collapsed_features_from_good_ones_where_cka_does_not():
     assert linear_probe(collapsed[:1000], labels[:1000], collapsed[1000:], labels[1000:]) < 0.4
 
 
-def test_a_run_writes_an_extractor_that_dropgen_takes(blob_dataset, tmp_path):
-    config = ExtractorConfig(data=[blob_dataset], name="stable", validate_every=2, **TINY)
+@pytest.mark.parametrize("naming", [0.0, 0.8])
+def test_a_run_writes_an_extractor_that_dropgen_takes(blob_dataset, tmp_path, naming):
+    config = ExtractorConfig(
+        data=[blob_dataset],
+        name="stable",
+        validate_every=2,
+        naming=naming,
+        named_voxels=64,
+        clusters=6,
+        windows=0.5,
+        **TINY,
+    )
     path = train_extractor(config, tmp_path / "run")
     assert path.name == "stable.safetensors" and set(load_file(path)) == set(AnatomixUNet().state_dict())
     network = load_anatomix(path, "penultimate")

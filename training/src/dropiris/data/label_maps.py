@@ -3,60 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from dropiris.data.nnunet import Case, Dataset
+from dropiris.data.labelled_scan import UNNAMED, LabelledScan, load_labelled_scan
+from dropiris.data.nnunet import Dataset
 from dropiris.data.shapes import LARGEST, Ensemble, draw_ensemble, structure_templates
 from dropiris.data.synthesis import Appearance, Deformation, deform, two_views
 from dropiris.data.windows import Placement, cut_window, random_rotation
 from dropiris.errors import InputError
-from dropiris.geometry import CanonicalGrid
 
 # A map with fewer labels shows too little of its surroundings to be rendered by itself; it still gives templates.
 ENOUGH_LABELS = 8
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledScan:
-    """A label map in canonical orientation: ``labels`` (I, J, K) of 0..n, ``values`` (n,) as the file numbers them."""
+def load_label_maps(
+    datasets: Sequence[Dataset], split: str = "Tr", clusters: int = 0, without: Sequence[str] = ()
+) -> list[LabelledScan]:
+    """The label maps of a split; datasets that have only an evaluation split (single public cases) give that one.
 
-    name: str
-    labels: np.ndarray
-    voxel: np.ndarray
-    values: np.ndarray
-
-
-def load_label_map(case: Case) -> LabelledScan:
-    """Read a case's label map, its ids renumbered 1..n without gaps."""
-    from dropiris.files import read_labels
-
-    label_map = read_labels(case.labels)[0]
-    grid = CanonicalGrid.over(label_map.shape, label_map.affine, None)
-    labels = grid.labels_to_model(label_map.array)
-    values = np.unique(labels)
-    values = values[values > 0]
-    if len(values) > 255:
-        raise InputError(f"{case.labels} has {len(values)} labels; at most 255 can be rendered.")
-    numbered = np.where(labels > 0, np.searchsorted(values, labels) + 1, 0).astype(np.uint8)
-    return LabelledScan(case.name, numbered, grid.spacing, values)
-
-
-def load_label_maps(datasets: Sequence[Dataset], split: str = "Tr") -> list[LabelledScan]:
-    """The label maps of a split; datasets that have only an evaluation split (single public cases) give that one."""
+    Parameters
+    ----------
+    clusters : int
+        Parts that unlabelled surroundings are cut into, see :func:`load_labelled_scan`.
+    without : sequence of str
+        Names of cases kept for validation: left out of "Tr", and all there is of "Val" where the dataset has none.
+    """
     found = []
     for dataset in datasets:
-        cases = dataset.cases(split) or (dataset.cases("Ts") if split == "Tr" else [])
-        if not cases and split == "Tr":
+        everyone = dataset.cases("Tr") or dataset.cases("Ts")
+        if not everyone and split == "Tr":
             raise InputError(f"{dataset.folder} has no label maps; it needs labelsTr.")
-        found += [load_label_map(case) for case in cases]
+        if split == "Tr":
+            cases = [case for case in everyone if case.name not in without]
+        else:
+            cases = dataset.cases(split) or [case for case in everyone if case.name in without]
+        found += [load_labelled_scan(case, dataset, clusters) for case in cases]
     return found
 
 
 class LabelledPairs:
-    """``pairs[step, index]`` is (labels (D, H, W) uint8, two images (1, D, H, W) of them in [0, 1]).
+    """``pairs[step, index]`` is a label map rendered twice, and what its voxels are called.
+
+    (labels (D, H, W) uint8, two images (1, D, H, W) of them in [0, 1], names (D, H, W) int16, possible (N,) bool):
+    names are places in :attr:`names`, 0 for what has none; ``possible`` are those that this dataset draws, none of
+    them for an ensemble of shapes.
 
     Parameters
     ----------
@@ -64,6 +56,10 @@ class LabelledPairs:
         May be empty: random shapes need none.
     windows : float
         Share of label maps that are windows of whole scans; the rest are ensembles.
+    stripped : float
+        Share of windows of heads without what lies outside the brain.
+    weights : dict, optional
+        How often each dataset's maps are shown, by name; every map alike when absent.
     on_device : bool
         Then a sample is only its place (step, index), and :meth:`made` makes it on the loop's device.
     """
@@ -71,46 +67,83 @@ class LabelledPairs:
     def __init__(
         self, scans: Sequence[LabelledScan], side: Sequence[int], seed: int, windows: float = 0.3,
         ensemble: Ensemble | None = None, appearance: Appearance | None = None, on_device: bool = False,
+        stripped: float = 0.0, weights: dict[str, float] | None = None, coarsest: float = 3.0,
     ):  # fmt: skip
         self.whole = [scan for scan in scans if len(scan.values) >= ENOUGH_LABELS]
         self.templates = [template for scan in scans for template in structure_templates(scan.labels)]
         self.side, self.seed, self.on_device = tuple(side), seed, on_device
         self.windows = windows if self.whole else 0.0
         self.ensemble, self.appearance = ensemble or Ensemble(), appearance or Appearance()
+        self.stripped, self.coarsest = stripped, coarsest
         self.label_count = max([LARGEST, *(len(scan.values) + 1 for scan in self.whole)])
+        self.names = ["", *sorted({name for scan in self.whole for name in scan.names if name})]
+        self._numbers = [self._of_names(scan) for scan in self.whole]
+        self._possible = self._by_dataset()
+        shares = [self._share(scan, weights) for scan in self.whole]
+        self.shares = np.array(shares) / max(sum(shares), 1e-9)
 
     def __getitem__(self, at: tuple[int, int]) -> tuple[torch.Tensor, ...]:
         return (torch.tensor(at),) if self.on_device else self.pair(*at)
 
     def pair(self, step: int, index: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, ...]:
-        """Labels and the two images of one place."""
+        """Labels, the two images of one place, names and possible names."""
         rng = np.random.default_rng([self.seed, step, 1 + index])
-        labels = self.draw(rng, device)[None]
-        first, second = two_views(labels, rng, self.appearance, self.label_count)
-        return labels[0], first[0], second[0]
+        chosen = int(rng.choice(len(self.whole), p=self.shares)) if rng.random() < self.windows else None
+        labels = self.draw(rng, chosen, device)[None]
+        alike = None if chosen is None else self.whole[chosen].alike
+        first, second = two_views(labels, rng, self.appearance, self.label_count, alike)
+        if chosen is None:
+            names, possible = (
+                torch.zeros(labels.shape, dtype=torch.int16),
+                torch.zeros(len(self.names), dtype=torch.bool),
+            )
+        else:
+            names = self._numbers[chosen].to(device)[labels.long()]
+            possible = self._possible[self.whole[chosen].dataset]
+        return labels[0], first[0], second[0], names[0].to(device), possible.to(device)
 
     def made(self, batch: Sequence[torch.Tensor], device: torch.device) -> Sequence[torch.Tensor]:
-        """The batch (labels, first, second): as it came, or made from its places on the device."""
+        """The batch as it came, or made from its places on the device."""
         if not self.on_device:
             return batch
         pairs = [self.pair(step, index, device) for step, index in batch[0].tolist()]
         return [torch.stack(part) for part in zip(*pairs, strict=True)]
 
-    def draw(self, rng: np.random.Generator, device: torch.device | str = "cpu") -> torch.Tensor:
-        """One label map (D, H, W) uint8."""
-        if rng.random() >= self.windows:
+    def draw(self, rng: np.random.Generator, chosen: int | None, device: torch.device | str = "cpu") -> torch.Tensor:
+        """One label map (D, H, W) uint8: an ensemble, or a window of the map ``chosen``."""
+        if chosen is None:
             return draw_ensemble(self.side, rng, self.templates, self.ensemble, device)
-        scan = self.whole[rng.integers(len(self.whole))]
-        return deform(window_of(scan, self.side, rng).to(device)[None], rng, Deformation.bending(0.2))[0]
+        scan = self.whole[chosen]
+        window = window_of(scan, self.side, rng, self.coarsest).to(device)[None]
+        if len(scan.outer) and rng.random() < self.stripped:
+            window = window.masked_fill(torch.isin(window, torch.from_numpy(scan.outer).to(device)), 0)
+        return deform(window, rng, Deformation.bending(0.2))[0]
+
+    def _of_names(self, scan: LabelledScan) -> torch.Tensor:
+        """Number of a label map to place in :attr:`names`."""
+        table = np.full(256, UNNAMED, np.int16)
+        table[1 : 1 + len(scan.names)] = [self.names.index(name) for name in scan.names]
+        return torch.from_numpy(table)
+
+    def _by_dataset(self) -> dict[str, torch.Tensor]:
+        possible = {scan.dataset: torch.zeros(len(self.names), dtype=torch.bool) for scan in self.whole}
+        for scan in self.whole:
+            possible[scan.dataset][[UNNAMED, *(self.names.index(name) for name in scan.names if name)]] = True
+        return possible
+
+    def _share(self, scan: LabelledScan, weights: dict[str, float] | None) -> float:
+        if not weights:
+            return 1.0
+        return weights.get(scan.dataset, 0.0) / sum(other.dataset == scan.dataset for other in self.whole)
 
 
-def window_of(scan: LabelledScan, side: Sequence[int], rng: np.random.Generator) -> torch.Tensor:
-    """A turned window (D, H, W) uint8 of a label map, at 1 to 3 times its finest voxel size, not far into the air."""
+def window_of(scan: LabelledScan, side: Sequence[int], rng: np.random.Generator, coarsest: float = 3.0) -> torch.Tensor:
+    """A turned window (D, H, W) uint8 of a map, at 1 to ``coarsest`` times its finest voxel, not far into the air."""
     finest = float(scan.voxel.min())
     extent = np.array(scan.labels.shape) * scan.voxel
     # no coarser than what shows the whole scan
     widest = max(1.0, float(extent.max()) / (finest * max(side)))
-    spacing = finest * np.exp(rng.uniform(0, np.log(min(3.0, widest)))) * np.exp(rng.uniform(-0.1, 0.1, 3))
+    spacing = finest * np.exp(rng.uniform(0, np.log(min(coarsest, widest)))) * np.exp(rng.uniform(-0.1, 0.1, 3))
     rotation = random_rotation(rng, 0.6) * np.where(rng.random(3) < 0.5, -1.0, 1.0)
     placement = Placement(rng.uniform(0.25, 0.75, 3) * extent - scan.voxel / 2, spacing, rotation)
     return cut_window(scan.labels[None], scan.voxel, placement, side, "nearest", 0.0)[0].to(torch.uint8)

@@ -37,6 +37,12 @@ class Contrast:
         spread[:, 0] = np.where(dark, 0.2 * spread[:, 0], spread[:, 0])
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(spread).float())
 
+    def shared(self, groups: np.ndarray) -> Contrast:
+        """One intensity for all labels of a group: ``groups`` (n,) of the first n labels, numbers below L."""
+        first = torch.from_numpy(np.unique(groups, return_index=True)[1][np.unique(groups, return_inverse=True)[1]])
+        rest = torch.arange(len(groups), self.mean.shape[1])
+        return Contrast(self.mean[:, torch.cat([first, rest])], self.spread[:, torch.cat([first, rest])])
+
 
 @dataclass(frozen=True)
 class Appearance:
@@ -120,12 +126,17 @@ def synthesise(
 
 
 def two_views(
-    labels: torch.Tensor, rng: np.random.Generator, appearance: Appearance | None = None, label_count: int | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same label maps in two unrelated contrasts with unrelated faults: twice (B, 1, D, H, W) in [0, 1]."""
+    labels: torch.Tensor, rng: np.random.Generator, appearance: Appearance | None = None,
+    label_count: int | None = None, alike: np.ndarray | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """The same label maps in two unrelated contrasts with unrelated faults: twice (B, 1, D, H, W) in [0, 1].
+
+    ``alike`` (n,) are groups of the first n labels that have one intensity in an image, as left and right have.
+    """
     count = int(labels.amax()) + 1 if label_count is None else label_count
     twice = torch.cat([labels, labels])
-    images = synthesise(twice, Contrast.draw(len(twice), count, rng), rng, appearance)
+    contrast = Contrast.draw(len(twice), count, rng)
+    images = synthesise(twice, contrast if alike is None else contrast.shared(alike), rng, appearance)
     return images[: len(labels)], images[len(labels) :]
 
 

@@ -16,10 +16,11 @@ from dropiris.data.shapes import Ensemble
 from dropiris.evaluate.representations import linear_cka, linear_probe
 from dropiris.networks import AnatomixUNet
 from dropiris.networks.views import stable_features
-from dropiris.train.contrastive import ContrastiveAnatomix, contrastive_loss, labels_at, sample_voxels
+from dropiris.train.contrastive import contrastive_loss, labels_at, sample_voxels
 from dropiris.train.engine import TrainingRun, Weights
 from dropiris.train.extractor_config import ExtractorConfig
 from dropiris.train.schedules import cosine_schedule
+from dropiris.train.structure_naming import NamingAnatomix, naming_loss
 
 _OWN = "model."  # what a run's weights call the extractor's; projections have another name
 
@@ -29,19 +30,24 @@ def train_extractor(config: ExtractorConfig, run_folder: Path) -> Path:
     with TrainingRun(config, run_folder) as run:
         datasets = [Dataset.open(folder) for folder in config.data]
         pairs = labelled_pairs(config, datasets)
-        network = ContrastiveAnatomix(config.levels, config.projection)
+        network = NamingAnatomix(config.levels, len(pairs.names), config.projection)
         optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         probe = Probe(config, datasets)
         schedule = cosine_schedule(optimizer, config)
         model = run.prepare(network, optimizer, schedule, clip=2.0, validate=lambda weights: probe(weights)["probe"])
 
+        count = max(config.voxels, config.named_voxels if config.naming else 0)
         for _, batch in run.batches(pairs):
-            labels, first, second = pairs.made(batch, run.device)  # one label map, two unrelated contrasts
+            # one label map, two unrelated contrasts
+            labels, first, second, names, possible = pairs.made(batch, run.device)
             at_levels = [labels_at(labels, max(1, level)) for level in config.levels]
-            voxels = [sample_voxels(own, config.voxels, config.balanced) for own in at_levels]
-            features = model(torch.cat([first, second]), voxels)
+            voxels = [sample_voxels(own, count, config.balanced) for own in at_levels]
+            features, logits = model(torch.cat([first, second]), voxels, config.voxels)
             theirs = [own.gather(1, where) for own, where in zip(at_levels, voxels, strict=True)]
-            run.step(contrastive_loss(features, theirs, config.temperature))
+            called = [labels_at(names, max(1, level)) for level in config.levels]
+            called = [own.gather(1, where) for own, where in zip(called, voxels, strict=True)]
+            alike = contrastive_loss(features, [own[:, : config.voxels] for own in theirs], config.temperature)
+            run.step((1 - config.naming) * alike + config.naming * naming_loss(logits, called, possible))
         weights = run.weights()
         if run.fabric.is_global_zero:
             export_extractor(config, run_folder, weights, datasets, probe(weights))
@@ -52,12 +58,15 @@ def train_extractor(config: ExtractorConfig, run_folder: Path) -> Path:
 def labelled_pairs(config: ExtractorConfig, datasets: list[Dataset], split: str = "Tr", seed: int = 0) -> LabelledPairs:
     """The pairs of a split; ``seed`` other than 0 for pairs that training never sees."""
     return LabelledPairs(
-        load_label_maps(datasets, split),
+        load_label_maps(datasets, split, config.clusters, config.without),
         config.window,
         config.seed + seed,
         config.windows,
         Ensemble(shapes=config.shapes, templates=config.templates),
         on_device=config.synthesis == "device" and split == "Tr",
+        stripped=config.stripped,
+        weights=config.weights or None,
+        coarsest=config.coarsest,
     )
 
 
@@ -78,7 +87,7 @@ class Probe:
         network.load_state_dict(extractor_weights(weights))
         network.eval()
         found: dict[str, list[float]] = {"probe": [], "cka": [], "probe_raw": [], "cka_raw": []}
-        for labels, *images in self.pairs:
+        for labels, *images in (pair[:3] for pair in self.pairs):
             draws = torch.Generator().manual_seed(0)
             flat = labels.flatten().long()
             # fitted on half of the voxels in one contrast, tested on the others in the other contrast

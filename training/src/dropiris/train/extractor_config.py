@@ -27,9 +27,25 @@ class ExtractorConfig(RunConfig):
     balanced: bool = Field(default=True, description="sample every label about equally often")
     temperature: float = Field(default=0.33, gt=0)
     projection: int = Field(default=256, ge=8, description="width of the projections, which are thrown away")
+    naming: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the loss that names structures; 0: contrastive alone, as anatomix",
+    )
+    named_voxels: int = Field(default=2048, ge=8, description="sampled per pair and level to be named")
     windows: float = Field(default=0.3, ge=0, le=1, description="share of label maps that are windows of whole scans")
     shapes: tuple[int, int] = Field(default=(12, 40), description="shapes of an ensemble, from and to")
     templates: float = Field(default=0.6, ge=0, le=1, description="share of shapes taken from label maps")
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="how often each dataset's maps are shown, by name; every map alike when empty"
+    )
+    without: list[str] = Field(default_factory=list, description="cases kept for the probe")
+    clusters: int = Field(
+        default=0, ge=0, le=32, description="parts that unlabelled surroundings are cut into where there is an image"
+    )
+    stripped: float = Field(default=0.0, ge=0, le=1, description="share of heads that are rendered as brains alone")
+    coarsest: float = Field(default=3.0, ge=1, description="largest voxel of a window, in voxels of its map")
     synthesis: Literal["workers", "device"] = Field(
         default="workers", description="where images are made; the device is faster when it is a GPU with few cores"
     )

@@ -1,0 +1,85 @@
+"""Supervised pretraining of an extractor: sampled voxels of rendered label maps are told what they belong to.
+
+Contrast-agnostic segmentation (SynthSeg, Billot et al., Medical Image Analysis 2023) as the way to stable features:
+what names a structure in any contrast must describe it alike in all. The layers that name are thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dropiris.networks.views import instance_norm
+from dropiris.train.contrastive import ContrastiveAnatomix
+
+
+class NamingAnatomix(ContrastiveAnatomix):
+    """The extractor with, for training alone, projections to compare and heads that name, at several levels.
+
+    Heads read the features as DropGen does, each channel of a crop normalised.
+
+    Parameters
+    ----------
+    levels, width
+        As :class:`ContrastiveAnatomix`.
+    names : int
+        How many there are, "nothing that has a name" included.
+    """
+
+    def __init__(self, levels: Sequence[int], names: int, width: int = 128):
+        super().__init__(levels, width)
+        channels = [self.model[layer].out_channels for layer in self.layers]
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(count, width), nn.ReLU(inplace=True), nn.Linear(width, names))  # type: ignore[arg-type]
+            for count in channels
+        )
+
+    def forward(  # type: ignore[override]
+        self, images: torch.Tensor, voxels: Sequence[torch.Tensor], compared: int
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Images of both views (2 B, 1, D, H, W) and, per level, voxels (B, N), to what is compared and what is named.
+
+        Returns
+        -------
+        features : per level, (B, 2 n, width) of the first n = ``compared`` voxels, projected
+        logits : per level, (B, 2 N, names)
+        """
+        kept: dict[int, torch.Tensor] = dict.fromkeys(self.layers, images)
+        self.run(images, max(self.layers) + 1, kept)
+        features, logits = [], []
+        for layer, project, head, where in zip(self.layers, self.projections, self.heads, voxels, strict=True):
+            raw = read(kept[layer], where[:, :compared])
+            projected = project(raw.flatten(0, 1)).unflatten(0, raw.shape[:2])
+            features.append(torch.cat(projected.chunk(2), dim=1))
+            logits.append(torch.cat(head(read(instance_norm(kept[layer].float()), where)).chunk(2), dim=1))
+        return features, logits
+
+
+def read(level: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Features (2 B, C, ...) of a level at voxels (B, N) of both views: (2 B, N, C)."""
+    flat = level.flatten(2)
+    return flat.gather(2, where.repeat(2, 1)[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)
+
+
+def naming_loss(logits: Sequence[torch.Tensor], names: Sequence[torch.Tensor], possible: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy over the names a dataset draws, mean over levels.
+
+    Parameters
+    ----------
+    logits : per level, (B, 2 N, names)
+    names : per level, (B, N)
+    possible : (B, names) bool
+        Others are left out of the softmax: what one dataset names is background in another. Images of nothing that
+        has a name count 0.
+    """
+    counted = possible.any(dim=1)
+    if not counted.any():
+        return sum((own.sum() * 0.0 for own in logits), torch.zeros((), device=possible.device))
+    losses = []
+    for own, truth in zip(logits, names, strict=True):
+        masked = own.float().masked_fill(~possible[:, None], -1e4)[counted]
+        losses.append(F.cross_entropy(masked.flatten(0, 1), torch.cat([truth, truth], 1)[counted].long().flatten()))
+    return torch.stack(losses).mean()
