@@ -16,8 +16,12 @@ from pathlib import Path
 from dropiris.data.nnunet import Case, Dataset
 from dropiris.errors import DropIrisError
 from dropiris.evaluate.cases import CasePair, plain_name, read_table
-from dropiris.evaluate.report import summarise, write_report
+from dropiris.evaluate.metrics import metrics_of
+from dropiris.evaluate.overlays import worst_cases
+from dropiris.evaluate.report import write_report
+from dropiris.evaluate.report_page import report_page
 from dropiris.evaluate.score import CaseScore, score_case
+from dropiris.evaluate.summary import summarise
 from dropiris.files import write_labels
 from dropiris.inference import DropGenSegmenter, IrisSegmenter
 from dropiris.models.bundle import Bundle
@@ -26,7 +30,6 @@ from dropiris.train.validate import as_reference
 from dropiris.volume import LabelMap, Volume
 
 ROOT = Path(__file__).resolve().parents[2]
-TOLERANCE = 2.0  # mm
 Predict = Callable[[Volume], LabelMap]
 
 
@@ -53,17 +56,21 @@ def evaluate(bundle: Bundle, dataset: Dataset, cases: list[Case], reports: Path)
     folder = reports / bundle.card.name / dataset.name
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     rows: list[CaseScore] = []
-    table = read_table(cases[0].labels)
+    table, metrics, pairs = read_table(cases[0].labels), metrics_of(), []
     for case in cases:
         volume, _ = case.read()
         if volume is None:
             continue
         prediction = folder / "predictions" / f"{case.name}.nii.gz"
         write_labels(predict(volume), prediction)
-        rows += score_case(CasePair(case.name, prediction, case.labels), table, TOLERANCE, structures)
-    summary = summarise(rows, TOLERANCE, table)
-    write_report(folder, rows, summary)
-    dice, hd95 = summary["overall"]["dice"], summary["overall"]["hd95"]
+        pairs.append(CasePair(case.name, prediction, case.labels))
+        rows += score_case(pairs[-1], table, structures=structures)
+    summary = summarise(rows, metrics, table)
+    scans = {case.name: case.image for case in cases if case.image}
+    pictures = worst_cases(pairs, rows, table, scans)
+    page = report_page(summary, rows, metrics, pictures, f"{bundle.card.name} on {dataset.name}")
+    write_report(folder, rows, metrics, summary, page=page)
+    dice, hd95 = (summary["overall"][key]["mean"] for key in ("dice", "hd95_mm"))
     scores = "nothing to score" if dice is None else f"Dice {dice:.3f}" + (f", HD95 {hd95:.1f} mm" if hd95 else "")
     print(f"{bundle.card.name} on {dataset.name}: {scores}, {summary['cases']} cases, {len(structures)} structures")
 

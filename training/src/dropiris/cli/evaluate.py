@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dropiris.cli.progress_bar import progress_bar
 from dropiris.cli.scans import names_of
+
+if TYPE_CHECKING:
+    from dropiris.evaluate.cases import CasePair, DatasetTable
+    from dropiris.evaluate.score import CaseScore
 
 
 def evaluate(
@@ -17,38 +22,105 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="REPORT", help="Folder for the report.")],
     structures: Annotated[list[str] | None, typer.Option("--structures", "-s", help="Only these, by name.")] = None,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", help="Surface distance that NSD forgives, mm.", min=0)
-    ] = 2.0,
+        list[float] | None,
+        typer.Option("--tolerance", help="Surface distance that NSD forgives, mm; repeat. [default: 1, 2]", min=0),
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="PREDICTIONS2", help="A second result, compared case by case.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Scans, shown behind the worst cases.")] = None,
+    dataset: Annotated[
+        Path | None, typer.Option("--dataset", metavar="DATASET", help="dataset.json, if not beside the labels.")
+    ] = None,
+    failure: Annotated[float, typer.Option("--failure-below", help="Dice of a failure.", min=0, max=1)] = 0.5,
+    worst: Annotated[int, typer.Option("--worst", help="So many of the worst cases are shown.", min=0)] = 5,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html beside CSV and JSON.")] = True,
     ignore_missing: Annotated[bool, typer.Option("--ignore-missing", help="Skip cases without prediction.")] = False,
+    missing_fails: Annotated[
+        bool, typer.Option("--missing-fails", help="Score a case without prediction as an empty one.")
+    ] = False,
 ) -> None:
     from dropiris.errors import InputError
     from dropiris.evaluate.cases import find_pairs, read_table
-    from dropiris.evaluate.report import METRICS, summarise, write_report
-    from dropiris.evaluate.score import score_case
-    from dropiris.progress import Progress
+    from dropiris.evaluate.metrics import TOLERANCES, metrics_of
+    from dropiris.evaluate.overlays import worst_cases
+    from dropiris.evaluate.report import write_report
+    from dropiris.evaluate.report_page import report_page
+    from dropiris.evaluate.summary import summarise
 
     if output.is_file():
         raise InputError(f"{output} is a file; give a folder for the report.")
-    pairs = find_pairs(predictions, labels, ignore_missing)
-    table = read_table(labels)
-    rows = []
-    with progress_bar("Evaluating") as progress:
-        for n, pair in enumerate(pairs):
-            progress(Progress(pair.case, n / len(pairs)))
-            rows += score_case(pair, table, tolerance, names_of(structures))
-    summary = summarise(rows, tolerance, table)
-    files = write_report(output, rows, summary)
-    typer.echo(f"{len(pairs)} case{'s' if len(pairs) > 1 else ''}; NSD at {tolerance:g} mm; HD95 in mm.")
-    width = max((len(name) for name in summary["structures"]), default=9)
-    typer.echo(f"{'structure':<{width}}  {'Dice':>6}  {'NSD':>6}  {'HD95':>7}  cases")
-    for name, entry in summary["structures"].items():
-        cells = [_cell(entry[metric]["mean"], metric) for metric in METRICS]
-        typer.echo(f"{name:<{width}}  {'  '.join(cells)}  {entry['cases']}")
-    cells = [_cell(summary["overall"][metric], metric) for metric in METRICS]
-    typer.echo(f"{'mean':<{width}}  {'  '.join(cells)}")
+    if images is not None and not images.exists():
+        raise InputError(f"{images} does not exist; check the path.")
+    if ignore_missing and missing_fails:
+        raise typer.BadParameter("give one of --ignore-missing and --missing-fails.")
+    tolerances = sorted(set(tolerance or TOLERANCES))
+    pairs = find_pairs(predictions, labels, "skip" if ignore_missing else "empty" if missing_fails else "refuse")
+    others = find_pairs(against, labels, "empty" if missing_fails else "skip") if against else []
+    table, names = read_table(labels, dataset), names_of(structures)
+    rows = _score("Evaluating", pairs, table, tolerances, names)
+    seconds = _score("Comparing", others, table, tolerances, names)
+    metrics = metrics_of(tolerances)
+    summary = summarise(rows, metrics, table, failure, seconds)
+    text = ""
+    if page:
+        pictures = worst_cases(pairs, rows, table, images, worst)
+        title = f"Evaluation of {predictions.name}" + (f" against {against.name}" if against else "")
+        text = report_page(summary, rows, metrics, pictures, title)
+    files = write_report(output, rows, metrics, summary, seconds, text)
+    _print(summary, metrics)
     typer.echo(" ".join(str(path) for path in files))
 
 
-def _cell(value: float | None, metric: str) -> str:
-    width = 7 if metric == "hd95" else 6
-    return f"{'-':>{width}}" if value is None else f"{value:>{width}.{1 if metric == 'hd95' else 3}f}"
+def _score(
+    what: str, pairs: list[CasePair], table: DatasetTable, tolerances: list[float], names: list[str] | None
+) -> list[CaseScore]:
+    from dropiris.evaluate.score import score_case
+    from dropiris.progress import Progress
+
+    rows: list[CaseScore] = []
+    if pairs:
+        with progress_bar(what) as progress:
+            for n, pair in enumerate(pairs):
+                progress(Progress(pair.case, n / len(pairs)))
+                rows += score_case(pair, table, tolerances, names)
+    return rows
+
+
+def _print(summary: Mapping[str, Any], metrics: Any) -> None:
+    """Means per structure, then the mean of structures with its interval."""
+    cases, failed = summary["cases"], summary["failures"]["cases"]["count"]
+    typer.echo(
+        f"{cases} case{'s' if cases > 1 else ''}, {failed} with a Dice below {summary['failures']['dice_below']:g}; "
+        "distances in mm, volume errors in mL and %."
+    )
+    width = max((len(name) for name in summary["structures"]), default=9)
+    width = max(width, len("structure"))
+    heads = [f"{_head(metric):>9}" for metric in metrics]
+    typer.echo(f"{'structure':<{width}} {''.join(heads)}  cases  failed")
+    for name, entry in summary["structures"].items():
+        cells = [_cell(entry[metric.key]["mean"], metric.digits) for metric in metrics]
+        typer.echo(f"{name:<{width}} {''.join(cells)}  {entry['cases']:5}  {entry['failed']['count']:6}")
+    overall = summary["overall"]
+    typer.echo(f"{'mean':<{width}} {''.join(_cell(overall[m.key]['mean'], m.digits) for m in metrics)}")
+    for row, end in (("from", 0), ("to", 1)):
+        ends = [(overall[metric.key]["interval"] or (None, None))[end] for metric in metrics]
+        if any(value is not None for value in ends):
+            cells = [_cell(value, metric.digits) for value, metric in zip(ends, metrics, strict=True)]
+            typer.echo(f"{row:>{width}} {''.join(cells)}")
+    for row in summary.get("against", {}).get("comparison", []):
+        if row["metric"] == "dice":
+            typer.echo(
+                f"Dice of {row['structure']}: {row['difference']:+.3f} against the second result, better in "
+                f"{row['better']} and worse in {row['worse']} of {row['cases']} cases, p {row['p_holm']:.4f} "
+                "(Wilcoxon, Holm)"
+            )
+
+
+def _head(metric: Any) -> str:
+    words = {"volume_error_ml": "vol. mL", "volume_error_percent": "vol. %", "hd95_mm": "HD95"}
+    return words.get(metric.key, metric.title.replace(" at ", " ").replace(" mm", ""))
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return f"{'-':>9}" if value is None else f"{value:>9.{digits}f}"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from dropiris.errors import InputError
 
@@ -16,10 +17,10 @@ ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nii")
 
 @dataclass(frozen=True)
 class CasePair:
-    """A prediction and the label map it is compared with."""
+    """A prediction and the label map it is compared with; None is a case for which there is no prediction."""
 
     case: str
-    prediction: Path
+    prediction: Path | None
     labels: Path
 
 
@@ -30,13 +31,16 @@ class DatasetTable:
     Attributes
     ----------
     labels : dict
-        Structure name to label value, background left out.
+        Structure name to its label values, background left out; a region of nnU-Net has several.
     partially_labelled : dict
         Case to the names that were annotated in it; a case that is not listed is annotated completely.
+    ignore : int, optional
+        nnU-Net's label of voxels that nobody annotated.
     """
 
-    labels: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, tuple[int, ...]] = field(default_factory=dict)
     partially_labelled: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    ignore: int | None = None
 
 
 def plain_name(name: str) -> str:
@@ -52,13 +56,17 @@ def case_name(path: Path) -> str:
     return path.stem
 
 
-def find_pairs(predictions: Path, labels: Path, ignore_missing: bool = False) -> list[CasePair]:
+def find_pairs(
+    predictions: Path, labels: Path, missing: Literal["refuse", "skip", "empty"] = "refuse"
+) -> list[CasePair]:
     """Pair two files, or the files of two folders by case name.
+
+    A label map without prediction is refused, skipped, or compared with an empty prediction.
 
     Raises
     ------
     InputError
-        A path that does not exist, a case without prediction (unless ``ignore_missing``), or nothing in common.
+        A path that does not exist, a case without prediction that is refused, or nothing in common.
     """
     for path in (predictions, labels):
         if not path.exists():
@@ -71,13 +79,14 @@ def find_pairs(predictions: Path, labels: Path, ignore_missing: bool = False) ->
     shared = sorted(predicted.keys() & labelled.keys())
     if not shared:
         raise InputError(f"No file of {predictions} has the name of a file in {labels}; name predictions as labels.")
-    missing = sorted(labelled.keys() - predicted.keys())
-    if missing and not ignore_missing:
+    absent = sorted(labelled.keys() - predicted.keys())
+    if absent and missing == "refuse":
         raise InputError(
-            f"{predictions} has no prediction for {missing[0]} ({len(missing)} of {len(labelled)} cases are missing); "
-            "add them or give --ignore-missing."
+            f"{predictions} has no prediction for {absent[0]} ({len(absent)} of {len(labelled)} cases are missing); "
+            "add them, or give --ignore-missing or --missing-fails."
         )
-    return [CasePair(case, predicted[case], labelled[case]) for case in shared]
+    cases = sorted(labelled) if missing == "empty" else shared
+    return [CasePair(case, predicted.get(case), labelled[case]) for case in cases]
 
 
 def _label_files(folder: Path) -> dict[str, Path]:
@@ -91,8 +100,19 @@ def _label_files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_table(labels: Path) -> DatasetTable:
-    """The ``dataset.json`` beside the label maps or one folder above them; empty when there is none."""
+def read_table(labels: Path, dataset: Path | None = None) -> DatasetTable:
+    """The ``dataset.json`` that is named, or lies beside the label maps or one folder above; empty when there is none.
+
+    Raises
+    ------
+    InputError
+        The file is not nnU-Net's, or the one that is named does not exist.
+    """
+    if dataset is not None:
+        path = dataset / "dataset.json" if dataset.is_dir() else dataset
+        if not path.is_file():
+            raise InputError(f"{path} does not exist; check the path.")
+        return _parse_table(path)
     folder = labels if labels.is_dir() else labels.parent
     for path in (folder / "dataset.json", folder.parent / "dataset.json"):
         if path.is_file():
@@ -106,10 +126,10 @@ def _parse_table(path: Path) -> DatasetTable:
         labels, partial = data.get("labels", {}), data.get("partially_labelled", {})
         if not isinstance(labels, Mapping) or not isinstance(partial, Mapping):
             raise ValueError
-        # nnU-Net v1 wrote value -> name, v2 writes name -> value.
+        # nnU-Net v1 wrote value -> name, v2 writes name -> value, or the values of a region.
         turned = {str(v): int(k) for k, v in labels.items()} if all(k.isdigit() for k in labels) else labels
-        if any(not isinstance(value, int) for value in turned.values()):
-            raise InputError(f"{path} defines regions of several labels; give plain labels to evaluate.")
+        values = {name: _values(value) for name, value in turned.items()}
+        ignored = values.pop("ignore", None)
         named = {plain_name(name): name for name in turned}
         listed = {}
         for case, names in partial.items():
@@ -117,6 +137,15 @@ def _parse_table(path: Path) -> DatasetTable:
             if unknown:
                 raise InputError(f"{path} lists {unknown[0]!r} for {case}, which is none of its labels; correct it.")
             listed[case] = tuple(named[plain_name(name)] for name in names)
-        return DatasetTable({name: value for name, value in turned.items() if value > 0}, listed)
+        kept = {name: value for name, value in values.items() if any(value)}
+        return DatasetTable(kept, listed, ignored[0] if ignored else None)
     except (ValueError, AttributeError, TypeError, OSError):
         raise InputError(f"{path} cannot be read as an nnU-Net dataset.json; correct or remove it.") from None
+
+
+def _values(value: object) -> tuple[int, ...]:
+    """A label's value, or those of a region."""
+    several = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not several or not all(isinstance(one, int) and not isinstance(one, bool) for one in several):
+        raise TypeError
+    return several

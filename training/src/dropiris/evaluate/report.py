@@ -1,4 +1,4 @@
-"""The report: ``scores.csv`` (a row per case and structure) and ``report.json`` (means, spreads, the rules used)."""
+"""The report's files: every score, means with intervals, a comparison, all of it as JSON, and one page to read."""
 
 from __future__ import annotations
 
@@ -7,101 +7,121 @@ import io
 import json
 import math
 import os
-import statistics
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dropiris import __version__
-from dropiris.evaluate.cases import DatasetTable
-from dropiris.evaluate.metrics import EMPTY_RULE
+from dropiris.errors import InputError
+from dropiris.evaluate.metrics import Metric
 from dropiris.evaluate.score import CaseScore
 
-METRICS = ("dice", "nsd", "hd95")
 
-
-def summarise(rows: Sequence[CaseScore], tolerance: float, table: DatasetTable) -> dict[str, Any]:
-    """Per structure and overall: mean, standard deviation, number of values and of undefined ones.
-
-    The overall mean is the mean of the structures' means, so a structure present in few cases counts as much.
+def write_report(
+    folder: Path,
+    rows: Sequence[CaseScore],
+    metrics: Sequence[Metric],
+    summary: Mapping[str, Any],
+    against: Sequence[CaseScore] = (),
+    page: str = "",
+) -> list[Path]:
+    """Write ``scores.csv``, ``structures.csv``, ``report.json``, with a second result ``against.csv`` and
+    ``comparison.csv``, and ``report.html``; all of them are there or none is.
     """
-    names = list(dict.fromkeys(row.structure for row in rows))
-    structures = {name: _of([row for row in rows if row.structure == name]) for name in names}
-    cases = list(dict.fromkeys(row.case for row in rows))
-    overall = {}
-    for metric in METRICS:
-        means = [entry[metric]["mean"] for entry in structures.values() if entry[metric]["mean"] is not None]
-        overall[metric] = statistics.fmean(means) if means else None
-    return {
-        "dropiris": __version__,
-        "rules": {
-            "empty": EMPTY_RULE,
-            "nsd_tolerance_mm": tolerance,
-            "overall": "mean of the structures' means",
-            "partially_labelled": "only the structures annotated in a case are scored there",
-        },
-        "cases": len(cases),
-        "overall": overall,
-        "structures": structures,
-        "partially_labelled": {
-            case: list(table.partially_labelled[case]) for case in cases if case in table.partially_labelled
-        },
-        "scores": [{key: _plain(value) for key, value in row.to_json().items()} for row in rows],
-    }
+    files = {"scores.csv": _scores(rows, metrics), "structures.csv": _structures(summary, metrics)}
+    if against:
+        files |= {"against.csv": _scores(against, metrics), "comparison.csv": _comparison(summary)}
+    files["report.json"] = json.dumps(plain(summary), indent=2, ensure_ascii=False) + "\n"
+    if page:
+        files["report.html"] = page
+    write_all(folder, files)
+    return [folder / name for name in files]
 
 
-def _of(rows: Sequence[CaseScore]) -> dict[str, Any]:
-    scored = [row for row in rows if row.note != "absent"]
-    entry: dict[str, Any] = {"cases": len(scored)}
-    for metric in METRICS:
-        values = [getattr(row, metric) for row in scored]
-        finite = [value for value in values if math.isfinite(value)]
-        entry[metric] = {
-            "mean": statistics.fmean(finite) if finite else None,
-            "sd": statistics.stdev(finite) if len(finite) > 1 else None,
-            "n": len(finite),
-            "undefined": len(values) - len(finite),
-        }
-    entry["missed"] = sum(row.note == "missed" for row in rows)
-    entry["invented"] = sum(row.note == "invented" for row in rows)
-    return entry
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: an undefined score is null."""
+def plain(value: Any) -> Any:
+    """JSON has no NaN: an undefined number is null."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_report(folder: Path, rows: Sequence[CaseScore], summary: dict[str, Any]) -> tuple[Path, Path]:
-    """Write both files; each is complete under its name or not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["case", "structure", "dice", "nsd", "hd95_mm", "label_ml", "prediction_ml", "note"])
-    for row in rows:
-        scores = [_cell(value, 4) for value in (row.dice, row.nsd, row.hd95)]
-        writer.writerow(
-            [row.case, row.structure, *scores, _cell(row.label_ml, 3), _cell(row.prediction_ml, 3), row.note]
-        )
-    files = {folder / "scores.csv": table.getvalue(), folder / "report.json": json.dumps(summary, indent=2) + "\n"}
-    _write_all(files.items())
-    return folder / "scores.csv", folder / "report.json"
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV: floats to six digits, what is undefined left empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows([_cell(value) for value in row] for row in rows)
+    return text.getvalue()
 
 
-def _cell(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else ""
+def write_all(folder: Path, files: Mapping[str, str]) -> None:
+    """Write several texts into a folder, each complete under its name, or none of them.
 
-
-def _write_all(files: Iterable[tuple[Path, str]]) -> None:
+    Raises
+    ------
+    InputError
+        The folder cannot be made or written to.
+    """
     ready: list[tuple[Path, Path]] = []
     try:
-        for path, text in files:
-            work = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-            ready.append((work, path))
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            work = folder / f".{uuid.uuid4().hex[:8]}"
+            ready.append((work, folder / name))
             work.write_text(text, encoding="utf-8", newline="")
         for work, path in ready:
             os.replace(work, path)
+    except OSError as problem:
+        raise InputError(
+            f"{folder} cannot be written ({problem.strerror or problem}); choose another folder or free some space."
+        ) from problem
     finally:
         for work, _ in ready:
             work.unlink(missing_ok=True)
+
+
+def _scores(rows: Sequence[CaseScore], metrics: Sequence[Metric]) -> str:
+    head = ["case", "structure", *(metric.key for metric in metrics), "label_ml", "prediction_ml", "note"]
+    return csv_text(
+        head,
+        (
+            [row.case, row.structure, *(row.values[m.key] for m in metrics), row.label_ml, row.prediction_ml, row.note]
+            for row in rows
+        ),
+    )
+
+
+def _structures(summary: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+    head = ["structure", "metric", "mean", "low", "high", "sd", "median", "n", "undefined", "failed", "cases"]
+    lines = []
+    for name, entry in summary["structures"].items():
+        for metric in metrics:
+            found = entry[metric.key]
+            ends = found["interval"] or (None, None)
+            spread = [found[key] for key in ("sd", "median", "n", "undefined")]
+            lines.append([name, metric.key, found["mean"], *ends, *spread, entry["failed"]["count"], entry["cases"]])
+    for metric in metrics:
+        found = summary["overall"][metric.key]
+        ends = found["interval"] or (None, None)
+        failed = summary["failures"]["cases"]["count"]
+        lines.append(["mean", metric.key, found["mean"], *ends, *[None] * 4, failed, summary["cases"]])
+    return csv_text(head, lines)
+
+
+def _comparison(summary: Mapping[str, Any]) -> str:
+    head = ["metric", "structure", "cases", "unpaired", "first", "second", "difference", "low", "high"]
+    keys = ("metric", "structure", "cases", "unpaired", "first", "second", "difference")
+    last = ("better", "worse", "p", "p_holm")
+    lines = [
+        [*(row[key] for key in keys), *(row["interval"] or (None, None)), *(row[key] for key in last)]
+        for row in summary["against"]["comparison"]
+    ]
+    return csv_text([*head, *last], lines)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.6g}" if math.isfinite(value) else ""
+    return "" if value is None else value

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from dropiris.errors import InputError
 from dropiris.evaluate.cases import CasePair, DatasetTable, plain_name
-from dropiris.evaluate.metrics import score_masks
+from dropiris.evaluate.metrics import TOLERANCES, score_masks
 from dropiris.volume import LabelMap, Volume
 
 _GENERIC = re.compile(r"label \d+")
@@ -19,53 +18,94 @@ _GENERIC = re.compile(r"label \d+")
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One row of the report: a structure of a case. Volumes in mL, distances in mm."""
+    """One row of the report: a structure of a case.
+
+    Attributes
+    ----------
+    values : dict
+        By metric, NaN where undefined; see :class:`~dropiris.evaluate.metrics.MaskScores`.
+    label_ml, prediction_ml : float
+        Volumes, mL.
+    """
 
     case: str
     structure: str
-    dice: float
-    nsd: float
-    hd95: float
+    values: dict[str, float]
     label_ml: float
     prediction_ml: float
     note: str
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def scored(self) -> bool:
+        """Whether the structure occurs in label or prediction."""
+        return self.note != "absent"
+
+
+@dataclass(frozen=True)
+class ComparedMasks:
+    """A structure of a case on the label map's grid, boolean (I, J, K)."""
+
+    structure: str
+    prediction: np.ndarray
+    label: np.ndarray
+    affine: np.ndarray
 
 
 def score_case(
-    pair: CasePair, table: DatasetTable, tolerance: float = 2.0, structures: Sequence[str] | None = None
+    pair: CasePair,
+    table: DatasetTable,
+    tolerances: Sequence[float] = TOLERANCES,
+    structures: Sequence[str] | None = None,
 ) -> list[CaseScore]:
-    """Score one case; only structures that were annotated in it are compared.
+    """Score one case; only structures that were annotated in it are compared."""
+    rows = []
+    for masks in compared_masks(pair, table, structures):
+        voxel_ml = float(abs(np.linalg.det(masks.affine[:3, :3]))) / 1000.0
+        spacing = np.linalg.norm(masks.affine[:3, :3], axis=0).tolist()
+        scores = score_masks(masks.prediction, masks.label, spacing, tolerances, voxel_ml)
+        sizes = [float(mask.sum()) * voxel_ml for mask in (masks.label, masks.prediction)]
+        rows.append(CaseScore(pair.case, masks.structure, scores.values, sizes[0], sizes[1], scores.note))
+    return rows
 
-    Structures are matched by name (case, "_" and "-" do not matter); where one of the files has no names, by value.
+
+def compared_masks(
+    pair: CasePair, table: DatasetTable, structures: Sequence[str] | None = None
+) -> Iterator[ComparedMasks]:
+    """Masks of every structure that was annotated in a case.
+
+    Structures are matched by name (case, "_" and "-" do not matter); where one of the files has no names, by value. A
+    case without prediction is an empty one. Where the label map holds nnU-Net's ``ignore`` nothing is compared.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read, or two different grids.
     """
     from dropiris.files import read_labels
 
     truth = read_labels(pair.labels)
-    # Slicer crops what it saves as .seg.nrrd to the segments: such a prediction is laid on the label map's grid.
-    cropped = pair.prediction.name.lower().endswith(".seg.nrrd")
-    ours = read_labels(pair.prediction, like=Volume(truth[0].array, truth[0].affine) if cropped else None)
-    _check_grids(pair, truth[0], ours[0])
+    ours: Sequence[LabelMap] = ()
+    if pair.prediction is not None:
+        # Slicer crops what it saves as .seg.nrrd to the segments: such a prediction is laid on the label map's grid.
+        cropped = pair.prediction.name.lower().endswith(".seg.nrrd")
+        ours = read_labels(pair.prediction, like=Volume(truth[0].array, truth[0].affine) if cropped else None)
+        _check_grids(pair, truth[0], ours[0])
     wanted = _annotated(pair, table, truth, structures)
     by_value = not table.labels and _unnamed(truth)
-    volume_ml = float(abs(np.linalg.det(truth[0].affine[:3, :3]))) / 1000.0
-    rows = []
-    for name, value in wanted.items():
-        label = _mask(truth, name, value, bool(table.labels) or by_value)
-        prediction = _mask(ours, name, value, by_value or _unnamed(ours))
-        scores = score_masks(prediction, label, truth[0].spacing.tolist(), tolerance)
-        sizes = [float(mask.sum()) * volume_ml for mask in (label, prediction)]
-        rows.append(CaseScore(pair.case, name, scores.dice, scores.nsd, scores.hd95, sizes[0], sizes[1], scores.note))
-    return rows
+    ignored = None if table.ignore is None else truth[0].array == table.ignore
+    for name, values in wanted.items():
+        label = _mask(truth, name, values, bool(table.labels) or by_value)
+        prediction = _mask(ours, name, values, by_value or _unnamed(ours)) if ours else np.zeros_like(label)
+        if ignored is not None:
+            prediction &= ~ignored
+        yield ComparedMasks(name, prediction, label, truth[0].affine)
 
 
 def _annotated(
     pair: CasePair, table: DatasetTable, truth: Sequence[LabelMap], structures: Sequence[str] | None
-) -> dict[str, int]:
-    """Structure name to label value: the table's (or the file's), less what was not annotated or not asked for."""
-    known = table.labels or {s.name: s.label for layer in truth for s in layer.structures}
+) -> dict[str, tuple[int, ...]]:
+    """Structure name to label values: the table's (or the file's), less what was not annotated or not asked for."""
+    known = table.labels or {s.name: (s.label,) for layer in truth for s in layer.structures}
     if not known:
         raise InputError(f"{pair.labels} holds no structure; give a label map with labels.")
     partial = table.partially_labelled.get(pair.case)
@@ -74,17 +114,17 @@ def _annotated(
         unknown = asked - {plain_name(name) for name in known}
         if unknown:
             raise InputError(f"{pair.labels} has no structure {min(unknown)!r}; choose among: {', '.join(known)}.")
-        known = {name: value for name, value in known.items() if plain_name(name) in asked}
-    return {name: value for name, value in known.items() if partial is None or name in partial}
+        known = {name: values for name, values in known.items() if plain_name(name) in asked}
+    return {name: values for name, values in known.items() if partial is None or name in partial}
 
 
 def _unnamed(layers: Sequence[LabelMap]) -> bool:
     return all(_GENERIC.fullmatch(s.name) for layer in layers for s in layer.structures)
 
 
-def _mask(layers: Sequence[LabelMap], name: str, value: int, by_value: bool) -> np.ndarray:
+def _mask(layers: Sequence[LabelMap], name: str, values: tuple[int, ...], by_value: bool) -> np.ndarray:
     if by_value:
-        return layers[0].array == value
+        return layers[0].array == values[0] if len(values) == 1 else np.isin(layers[0].array, values)
     for layer in layers:
         for structure in layer.structures:
             if plain_name(structure.name) == plain_name(name):
