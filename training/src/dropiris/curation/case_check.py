@@ -33,6 +33,8 @@ class CaseRecord:
     intensities, prints : dict
         By channel.
     labels_print : Fingerprint or None
+    label_type : str
+        Type that the labels are stored in, such as "uint8"; "" without readable labels.
     counts : dict or None
         Voxels of each label value; None when there are no readable labels.
     extents : tuple of Extent
@@ -46,6 +48,7 @@ class CaseRecord:
     intensities: dict[int, Intensities] = field(default_factory=dict)
     prints: dict[int, Fingerprint] = field(default_factory=dict)
     labels_print: Fingerprint | None = None
+    label_type: str = ""
     counts: Mapping[int, int] | None = None
     extents: tuple[Extent, ...] = ()
     picture: np.ndarray | None = None
@@ -127,8 +130,7 @@ def _labels(record: CaseRecord, table: DatasetTable) -> LabelMap | None:
             record.say(severity, "geometry", sentence)
     elif fault := disagreement(record.grid, grid, "Image and label map"):
         record.say(fault[0], "geometry", fault[1])
-    if array.dtype.kind == "f":
-        record.say("note", "labels", f"{path.name} stores its labels as {array.dtype}; whole numbers are safer.")
+    record.label_type = array.dtype.name
     array = whole_numbers(array, path.name)
     record.counts = count_labels(array)
     record.labels_print = fingerprint(array, grid.affine, picture=False)

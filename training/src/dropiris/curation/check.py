@@ -13,6 +13,7 @@ from dropiris.curation.duplicates import check_duplicates
 from dropiris.curation.finding import Finding, by_severity
 from dropiris.curation.layout import find_cases
 from dropiris.curation.mirroring import check_mirroring
+from dropiris.curation.relatives import check_relatives
 from dropiris.errors import InputError
 from dropiris.progress import Progress, ProgressCallback, ignore_progress
 
@@ -71,6 +72,7 @@ def check_datasets(
     for dataset in datasets:
         findings += [found for record in dataset.records for found in record.findings]
         findings += check_cohort(dataset.records, dataset.table, dataset.name)
+        findings += check_relatives(dataset.records, dataset.name)
     records = [record for dataset in datasets for record in dataset.records]
     findings += [*check_mirroring(records), *check_duplicates(records)]
     return Check(tuple(datasets), tuple(by_severity(findings)))

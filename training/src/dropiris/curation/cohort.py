@@ -31,6 +31,7 @@ def check_cohort(records: Sequence[CaseRecord], table: DatasetTable, dataset: st
         *_modalities(records, table, dataset),
         *_scales(records, table, dataset),
         *_never(records, table, dataset),
+        *_label_types(records, dataset),
     ]
     return [*whole, *_sizes(records), *_missed(records, table)]
 
@@ -126,7 +127,8 @@ def _scales(records: Sequence[CaseRecord], table: DatasetTable, dataset: str) ->
         known = [
             (record, record.intensities[channel].scale)
             for record in records
-            if channel in record.intensities and record.intensities[channel].scale > 0
+            if channel in record.intensities
+            and record.intensities[channel].scale > 0
             # Hounsfield units have one scale; what a scan shows of it differs.
             and not record.intensities[channel].hounsfield
         ]
@@ -173,6 +175,14 @@ def _never(records: Sequence[CaseRecord], table: DatasetTable, dataset: str) -> 
             dataset,
         )
     ]
+
+
+def _label_types(records: Sequence[CaseRecord], dataset: str) -> list[Finding]:
+    names = [record.name for record in records if record.label_type.startswith("float")]
+    if not names:
+        return []
+    sentence = f"{listed(names)} store labels as floating-point numbers; store whole numbers."
+    return [Finding("note", "labels", sentence, dataset)]
 
 
 def _missed(records: Sequence[CaseRecord], table: DatasetTable) -> list[Finding]:

@@ -131,7 +131,7 @@ def _annotated(labels: LabelMap, table: DatasetTable, case: str) -> list[tuple[s
 def _pairs(labels: LabelMap, extents: tuple[Extent, ...], cut: set[str]) -> list[tuple[str, str, str]]:
     """Left and right structures that reach into each other's half, or differ much in size."""
     found = []
-    axes, flips = closest_axes(labels.affine)
+    axes, _ = closest_axes(labels.affine)
     mixed: list[str] = []
     lopsided: list[str] = []
     paired = pairs(extents)
