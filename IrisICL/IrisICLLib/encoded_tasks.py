@@ -5,7 +5,7 @@ import tempfile
 import weakref
 from pathlib import Path
 
-# A few kB to a few hundred kB each; more than any run has references.
+# A few kB to a few hundred kB each, windows of the compact models 1 MB; more than any run has references.
 _KEPT = 512
 
 
@@ -38,7 +38,13 @@ class EncodedTasks:
         """Remember a file that was written to :meth:`place`; the oldest are forgotten."""
         self._files[key] = file
         while len(self._files) > _KEPT:
-            self._files.pop(next(iter(self._files))).unlink(missing_ok=True)
+            oldest = self._files.pop(next(iter(self._files)))
+            for path in (oldest, self.windows(oldest)):
+                path.unlink(missing_ok=True)
+
+    def windows(self, file):
+        """Where what was seen of a reference is kept beside its task file, to check results against."""
+        return file.with_suffix(".windows")
 
     def tidy(self):
         """After a run: a folder without a remembered task is removed."""

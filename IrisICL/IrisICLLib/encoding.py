@@ -21,7 +21,10 @@ def encode(client, encoded, plan, share):
         for n, reference in enumerate(plan.references):
             file = encoded.find(reference.key)
             if file is None:
-                job = client.submit_encode_iris([reference.read()], plan.bundle.folder, encoded.place(), plan.device)
+                place = encoded.place()
+                job = client.submit_encode_iris(
+                    [reference.read()], plan.bundle.folder, place, plan.device, encoded.windows(place)
+                )
                 file = yield Step(job, share * n / count, share * (n + 1) / count)
                 encoded.keep(reference.key, file)
             files.append(file)

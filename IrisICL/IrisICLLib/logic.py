@@ -15,6 +15,8 @@ from IrisICLLib.parameters import IrisICLParameters
 from IrisICLLib.plan import encoding_key, read_plan, working_spacings
 from IrisICLLib.queue_run import segment_queue
 
+NO_REFERENCE = "Only a saved task was used, which holds no image to check the result against: add the reference itself."
+
 
 class IrisICLLogic(SegmentationLogic):
     """Segments what references show, with Iris models; parameters as of the base class."""
@@ -39,6 +41,7 @@ class IrisICLLogic(SegmentationLogic):
         progress=None,
         cancel=None,
         tasks=(),
+        trust=False,
     ):
         """Segment in a scan what the references show, and wait for the result.
 
@@ -65,6 +68,9 @@ class IrisICLLogic(SegmentationLogic):
         cancel : dropiris.progress.CancelToken, optional
         tasks : sequence of path
             Saved tasks (see :meth:`startSaveTask`), used beside the references or instead of them.
+        trust : bool
+            Also segment the references back from the result; a number is kept with each segment (see
+            :mod:`dropiris.mrml.trust`). It takes a few windows more; a cancel then keeps the result.
 
         Returns
         -------
@@ -76,7 +82,9 @@ class IrisICLLogic(SegmentationLogic):
         DropIrisError
             One sentence; the scene is then as it was.
         """
-        run = self.start(inputVolume, references, outputSegmentation, strategy, model, structures, device, mode, tasks)
+        run = self.start(
+            inputVolume, references, outputSegmentation, strategy, model, structures, device, mode, tasks, trust
+        )
         return run.wait(progress, cancel)
 
     def start(
@@ -90,6 +98,7 @@ class IrisICLLogic(SegmentationLogic):
         device="auto",
         mode="add",
         tasks=(),
+        trust=False,
     ):
         """As :meth:`process`, but return a :class:`dropiris.panels.run.Run` to poll; inputs are checked first."""
         volume_from_node(inputVolume)
@@ -98,7 +107,7 @@ class IrisICLLogic(SegmentationLogic):
 
         def work():
             files = yield from encode(self.client, self.encoded, plan, 0.3)
-            return (yield from self._segment(plan, files, inputVolume, outputSegmentation, mode, (0.3, 1.0)))
+            return (yield from self._segment(plan, files, inputVolume, outputSegmentation, mode, trust, (0.3, 1.0)))
 
         return Run(work())
 
@@ -114,6 +123,7 @@ class IrisICLLogic(SegmentationLogic):
         outputSegmentation=None,
         mode="add",
         report=None,
+        trust=False,
     ):
         """Start the segmentation of several scans; references are encoded once, a scan that fails stops no other.
 
@@ -124,6 +134,8 @@ class IrisICLLogic(SegmentationLogic):
         report : object, optional
             Told ``started(volume)``, ``done(volume, seconds, segmentation)``, ``failed(volume, reason)`` and, at the
             end or on Cancel, ``stopped()``; see :class:`IrisICLLib.scan_queue.ScanQueue`.
+        trust : bool
+            As of :meth:`process`.
 
         Returns
         -------
@@ -139,7 +151,7 @@ class IrisICLLogic(SegmentationLogic):
         first = 0.1 if plan.references else 0.0
 
         def segment(scan, files, share, prefix):
-            return self._segment(plan, files, scan, outputSegmentation, mode, share, prefix)
+            return self._segment(plan, files, scan, outputSegmentation, mode, trust, share, prefix)
 
         return Run(segment_queue(scans, encode(self.client, self.encoded, plan, first), segment, first, report))
 
@@ -186,13 +198,24 @@ class IrisICLLogic(SegmentationLogic):
         known = (lambda key: False) if strategy == "tune" or afresh else self.encoded.find
         return read_plan(references, tasks, bundle, strategy, structures, device, known)
 
-    def _segment(self, plan, files, volumeNode, segmentationNode, mode, share, prefix=""):
+    def _segment(self, plan, files, volumeNode, segmentationNode, mode, trust, share, prefix=""):
+        windows = [file for file in map(self.encoded.windows, files[: len(plan.references)]) if file.is_file()]
+        self.remark = NO_REFERENCE if trust and not windows else ""
+        trust = trust and bool(windows)
+        begin, end = share[0], share[0] + (0.8 if trust else 1.0) * (share[1] - share[0])
         volume = volume_from_node(volumeNode)
         again = plan.examples if plan.strategy == "tune" else ()
         job = self.client.submit_segment_iris(
             volume, plan.bundle.folder, files, plan.structures, plan.device, plan.strategy, again
         )
-        labels = yield Step(job, *share, prefix)
+        labels = yield Step(job, begin, end, prefix)
         labels = plan.as_in_references(labels)
         card = plan.bundle.card
-        return (yield from self.written(labels, volume, volumeNode, segmentationNode, mode, card, share[1], prefix))
+        node = yield from self.written(labels, volume, volumeNode, segmentationNode, mode, card, end, prefix)
+        if trust:
+
+            def check():
+                return self.client.submit_check_iris(volume, labels, plan.bundle.folder, files, windows, plan.device)
+
+            yield from self.checked(node, labels, card, check, (end, share[1]), prefix)
+        return node

@@ -239,11 +239,12 @@ def test_tuning_changes_only_the_tokens_and_fits_the_reference_better(model):
     tuned = tune(segmenter, task, [reference()], steps=8)
     assert tuned.structures == task.structures and not np.array_equal(tuned.tokens, task.tokens)
     assert all(torch.equal(v, before[n]) for n, v in segmenter.scorer.iris.state_dict().items())
-    window, masks, used = segmenter.crops(reference(), task.names, float(task.spacing[0]))[0]
+    window = segmenter.crops(reference(), task.names, float(task.spacing[0]))[0]
 
     def loss(t: TaskEmbedding) -> float:
-        segmenter.scorer.look_for(torch.from_numpy(t.subset(used).tokens))
-        return float(torch.nn.functional.binary_cross_entropy_with_logits(segmenter.scorer(window), masks[None]))
+        segmenter.scorer.look_for(torch.from_numpy(t.subset(window.names).tokens))
+        logits = segmenter.scorer(window.image)
+        return float(torch.nn.functional.binary_cross_entropy_with_logits(logits, window.masks[None]))
 
     assert loss(tuned) < loss(task)
 

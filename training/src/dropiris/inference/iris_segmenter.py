@@ -17,6 +17,7 @@ from dropiris.inference.loading import check_channels, check_window, load_extrac
 from dropiris.inference.memory import read_memory
 from dropiris.inference.preparation import prepare
 from dropiris.inference.reference_crops import PlacedMask, cut_image, place_mask, plan_crops
+from dropiris.inference.reference_windows import ReferenceWindow
 from dropiris.inference.sliding_window import Windows, pad_to_window, segment_windows
 from dropiris.inference.task_embedding import TaskEmbedding, average
 from dropiris.inference.working_spacing import group_spacings, structure_spacing
@@ -104,18 +105,23 @@ class IrisSegmenter:
         progress: ProgressCallback = ignore_progress, cancel: CancelToken | None = None,
     ) -> TaskEmbedding:  # fmt: skip
         """Encode one reference's named structures, each at the given working voxel size (mm)."""
+        return self.encode_windows(self.reference_windows(reference, spacing), reference, spacing, progress, cancel)
+
+    def encode_windows(
+        self, windows: Sequence[ReferenceWindow], reference: Reference, spacing: dict[str, float],
+        progress: ProgressCallback = ignore_progress, cancel: CancelToken | None = None,
+    ) -> TaskEmbedding:  # fmt: skip
+        """Encode a reference from its windows."""
         sums: dict[str, np.ndarray] = {}
         seen: dict[str, float] = {}
-        for size in sorted(set(spacing.values())):
-            names = [name for name, value in spacing.items() if value == size]
-            for window, masks, used in self.crops(reference, names, size):
-                if cancel is not None:
-                    cancel.raise_if_cancelled()
-                encoded = self._encode(window, masks, progress).numpy()
-                # what several windows see of a structure is averaged by how much of it each one sees
-                for one, name, volume in zip(encoded, used, masks.sum((1, 2, 3)).tolist(), strict=True):
-                    sums[name] = sums.get(name, 0) + volume * one
-                    seen[name] = seen.get(name, 0) + volume
+        for window in windows:
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            encoded = self._encode(window.image, window.masks, progress).numpy()
+            # what several windows see of a structure is averaged by how much of it each one sees
+            for one, name, volume in zip(encoded, window.names, window.masks.sum((1, 2, 3)).tolist(), strict=True):
+                sums[name] = sums.get(name, 0) + volume * one
+                seen[name] = seen.get(name, 0) + volume
         kept = [s for s in reference.structures if s.name in spacing]
         return TaskEmbedding(
             tokens=np.stack([sums[s.name] / seen[s.name] for s in kept]),
@@ -126,10 +132,17 @@ class IrisSegmenter:
             sources=(reference.volume.name,) if reference.volume.name else (),
         )
 
-    def crops(
-        self, reference: Reference, names: Sequence[str], spacing: float
-    ) -> list[tuple[torch.Tensor, torch.Tensor, list[str]]]:
-        """Windows (1, 1, D, H, W) of a reference that cover the structures, masks (K, D, H, W) and names of each."""
+    def reference_windows(self, reference: Reference, spacing: dict[str, float]) -> list[ReferenceWindow]:
+        """Windows of a reference that cover its named structures, each at the given working voxel size (mm)."""
+        sizes = sorted(set(spacing.values()))
+        return [
+            window
+            for size in sizes
+            for window in self.crops(reference, [name for name, value in spacing.items() if value == size], size)
+        ]
+
+    def crops(self, reference: Reference, names: Sequence[str], spacing: float) -> list[ReferenceWindow]:
+        """Windows of a reference that cover the structures at one working voxel size (mm)."""
         grid, image = prepare(reference.volume, self.card.intensity_rule, (spacing,) * 3)
         placed: dict[str, PlacedMask] = {}
         for name in names:
@@ -139,12 +152,12 @@ class IrisSegmenter:
                 raise InputError(f"The structure {name!r} of {who} is empty; draw it or leave it out.")
             placed[name] = mask
         size = self.windows.size
-        found = []
+        found: list[ReferenceWindow] = []
         for start, wanted in plan_crops(list(placed.values()), size):
-            used = [names[n] for n in wanted]
+            used = tuple(names[n] for n in wanted)
             window = torch.from_numpy(cut_image(image, start, size))[None, None]
             masks = torch.from_numpy(np.stack([placed[name].cut(start, size) for name in used]))
-            found.append((window, masks, used))
+            found.append(ReferenceWindow(window, masks, used, spacing))
         return found
 
     def segment(

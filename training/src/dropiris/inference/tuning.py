@@ -76,13 +76,13 @@ def _examples(
         names = [s.name for s in reference.structures if s.name in task.names]
         for spacing in sorted({float(task.spacing[task.names.index(name)]) for name in names}):
             members = [name for name in names if float(task.spacing[task.names.index(name)]) == spacing]
-            for window, masks, used in segmenter.crops(reference, members, spacing):
+            for window in segmenter.crops(reference, members, spacing):
                 if cancel is not None:
                     cancel.raise_if_cancelled()
-                rows = torch.from_numpy(np.array([task.names.index(name) for name in used]))
+                rows = torch.from_numpy(np.array([task.names.index(name) for name in window.names]))
                 with torch.no_grad():
-                    features = scorer.features(window)
-                examples.append((features, masks.to(scorer.torch_device)[None], rows.to(scorer.torch_device)))
+                    features = scorer.features(window.image)
+                examples.append((features, window.masks.to(scorer.torch_device)[None], rows.to(scorer.torch_device)))
     return examples
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dropiris.errors import InputError
+from dropiris.trust import StructureTrust
 from dropiris.volume import LabelMap, Volume
 
 _NOWHERE = (math.nan, math.nan, math.nan)
@@ -35,6 +36,8 @@ class StructureStatistics:
         are NaN when the structure is empty or no scan was given.
     centre_ras : (x, y, z)
         Mean of the voxel centres, world RAS, mm; NaN when the structure is empty.
+    trust : StructureTrust or None
+        What a check of the result said of it, if there was one.
     """
 
     name: str
@@ -43,6 +46,7 @@ class StructureStatistics:
     mean: float
     sd: float
     centre_ras: tuple[float, float, float] = _NOWHERE
+    trust: StructureTrust | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -14,6 +14,8 @@ from dropiris.files.writing import replacing
 from dropiris.measure.statistics import StructureStatistics
 
 COLUMNS = ("scan", "structure", "voxels", "volume_mL", "mean", "sd", "centre_R_mm", "centre_A_mm", "centre_S_mm")
+# Empty where the result was not checked; see dropiris.trust.
+TRUST_COLUMNS = ("trust", "flag")
 
 
 def write_statistics_csv(
@@ -50,10 +52,11 @@ def statistics_csv(rows: Mapping[str, Sequence[StructureStatistics]]) -> str:
     """The content of the file; a value that does not exist (NaN) is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")  # RFC 4180
-    writer.writerow(COLUMNS)
+    writer.writerow(COLUMNS + TRUST_COLUMNS)
     for scan, structures in rows.items():
         for row in structures:
-            numbers = (row.volume_ml, row.mean, row.sd, *row.centre_ras)
+            trust = math.nan if row.trust is None else row.trust.value
+            numbers = (row.volume_ml, row.mean, row.sd, *row.centre_ras, trust)
             cells = ["" if math.isnan(number) else f"{number:.6g}" for number in numbers]
-            writer.writerow([scan, row.name, row.voxels, *cells])
+            writer.writerow([scan, row.name, row.voxels, *cells, "" if row.trust is None else row.trust.flag])
     return text.getvalue()

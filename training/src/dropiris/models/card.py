@@ -56,6 +56,9 @@ class ModelCard:
         Data, steps, seed, code version: free form, as the trainer wrote it.
     scores : list of dict
         ``{"dataset", "structure", "metric", "value", "cases"}``, measured.
+    trust : dict
+        How the number of :mod:`dropiris.trust` was calibrated: ``{"threshold", "rank_correlation", ...}``, measured
+        by ``training/benchmarks/trust_calibration.py``; {} for a model that never was.
     sha256 : dict
         File name to digest of the bundle's other files; written by ``write_bundle``.
     metadata : dict
@@ -81,6 +84,7 @@ class ModelCard:
     extractor: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     scores: list[dict[str, Any]] = field(default_factory=list)
+    trust: dict[str, Any] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -106,6 +110,7 @@ class ModelCard:
             put(key, check.mapping(who, key, getattr(self, key)))
         put("intensity", check.intensity(who, self.intensity))
         put("scores", check.scores(who, self.scores))
+        put("trust", check.trust(who, self.trust))
         put("sha256", check.digests(who, self.sha256))
 
     def _put(self, key: str, value: Any) -> None:

@@ -137,6 +137,16 @@ def scores(who: str, value: Any) -> list[dict[str, Any]]:
     return [dict(item) for item in value]
 
 
+def trust(who: str, value: Any) -> dict[str, Any]:
+    """A calibration: its threshold lies from 0 to 1, its rank correlation from -1 to 1; the rest is free."""
+    data = mapping(who, "trust", value)
+    for key, low in (("threshold", 0.0), ("rank_correlation", -1.0)):
+        number = data.get(key, 0.0)
+        if not isinstance(number, int | float) or isinstance(number, bool) or not low <= number <= 1.0:
+            raise ModelError(f"{who} has the trust {key} {number!r}; it must be a number from {low:g} to 1.")
+    return data
+
+
 def digests(who: str, value: Any) -> dict[str, str]:
     data = mapping(who, "sha256", value)
     for name, digest in data.items():

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from dropiris.panels.requirements import in_words, requirements_missing
 from dropiris.panels.run import Job
-from dropiris.volume import Reference, Volume
+from dropiris.volume import LabelMap, Reference, Volume
 
 
 class SegmentationClient(Protocol):
@@ -20,7 +20,12 @@ class SegmentationClient(Protocol):
     ) -> Job: ...
 
     def submit_encode_iris(
-        self, references: Sequence[Reference], model_folder: Path, task_file: Path, device: str = "auto"
+        self,
+        references: Sequence[Reference],
+        model_folder: Path,
+        task_file: Path,
+        device: str = "auto",
+        windows_file: Path | None = None,
     ) -> Job: ...
 
     def submit_segment_iris(
@@ -32,6 +37,20 @@ class SegmentationClient(Protocol):
         device: str = "auto",
         strategy: str = "one-shot",
         references: Sequence[Reference] = (),
+    ) -> Job: ...
+
+    def submit_check_dropgen(
+        self, volume: Volume, labels: LabelMap, model_folder: Path, device: str = "auto"
+    ) -> Job: ...
+
+    def submit_check_iris(
+        self,
+        volume: Volume,
+        labels: LabelMap,
+        model_folder: Path,
+        tasks: Sequence[Path],
+        windows: Sequence[Path],
+        device: str = "auto",
     ) -> Job: ...
 
 

@@ -123,6 +123,8 @@ class Run:
     def _advance(self, go_on: Callable[[], Step]) -> None:
         try:
             self._step = go_on()
+            if self._cancelled:  # work that goes on to keep what it has begins nothing new
+                self._step.job.cancel()
         except StopIteration as end:
             self._result = end.value
         except DropIrisError as error:

@@ -16,6 +16,7 @@ from dropiris.errors import Cancelled, InputError, ModelError
 from dropiris.models.card import ModelCard
 from dropiris.models.catalogue import CatalogueEntry
 from dropiris.models.weights_header import read_weights_header
+from dropiris.panels.threshold_check import compare_views, keep_reference, segment_back
 from dropiris.progress import Progress
 from dropiris.volume import LabelMap, Reference, Structure, Volume
 from dropiris.worker.log import Log
@@ -98,7 +99,12 @@ class ThresholdClient:
         return ThresholdJob(work, "Segmenting", 4)
 
     def submit_encode_iris(
-        self, references: Sequence[Reference], model_folder: Path, task_file: Path, device: str = "auto"
+        self,
+        references: Sequence[Reference],
+        model_folder: Path,
+        task_file: Path,
+        device: str = "auto",
+        windows_file: Path | None = None,
     ) -> ThresholdJob:
         def work() -> Path:
             self._fail()
@@ -110,6 +116,8 @@ class ThresholdClient:
             found = [structure for reference in references for structure in reference.structures]
             sources = [reference.volume.name for reference in references]
             _write_task(Path(task_file), Path(model_folder).name, ranges, found, sources)
+            if windows_file is not None:
+                keep_reference(references[0], windows_file)
             return Path(task_file)
 
         self.devices.append(device)
@@ -140,6 +148,22 @@ class ThresholdClient:
 
         self.devices.append(device)
         return ThresholdJob(work, "Segmenting", 4)
+
+    def submit_check_dropgen(
+        self, volume: Volume, labels: LabelMap, model_folder: Path, device: str = "auto"
+    ) -> ThresholdJob:
+        return ThresholdJob(lambda: compare_views(volume, labels, STEP), "Checking the result", 2)
+
+    def submit_check_iris(
+        self,
+        volume: Volume,
+        labels: LabelMap,
+        model_folder: Path,
+        tasks: Sequence[Path],
+        windows: Sequence[Path],
+        device: str = "auto",
+    ) -> ThresholdJob:
+        return ThresholdJob(lambda: segment_back(volume, labels, windows), "Checking the result", 2)
 
     def _fail(self) -> None:
         if self.failure is not None:

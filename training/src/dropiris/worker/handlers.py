@@ -13,7 +13,7 @@ import numpy as np
 from dropiris import __version__
 from dropiris.errors import DropIrisError, InputError
 from dropiris.progress import Progress
-from dropiris.volume import Reference, Volume
+from dropiris.volume import LabelMap, Reference, Volume
 from dropiris.worker.server import Call, Handler
 from dropiris.worker.session import load_torch
 
@@ -23,9 +23,12 @@ def handlers() -> dict[str, Handler]:
     return {
         "ping": ping,
         "doctor": doctor,
+        "import_dropgen": import_dropgen,
         "segment_dropgen": segment_dropgen,
         "encode_iris": encode_iris,
         "segment_iris": segment_iris,
+        "check_dropgen": check_dropgen,
+        "check_iris": check_iris,
     }
 
 
@@ -70,6 +73,16 @@ def doctor(call: Call) -> dict[str, Any]:
     return report
 
 
+def import_dropgen(call: Call) -> dict[str, Any]:
+    """``path``, a checkpoint of the authors' DropGen code, to a bundle called ``name`` in ``folder``."""
+    load_torch(call.progress)
+    from dropiris.models.dropgen_checkpoint import import_dropgen_checkpoint
+
+    call.progress(Progress("Reading the checkpoint"))
+    params = call.params
+    return {"folder": str(import_dropgen_checkpoint(params["path"], params["folder"], params["name"]).folder)}
+
+
 def segment_dropgen(call: Call) -> dict[str, Any]:
     """``model``, ``structures``, ``device`` and the volume ``volume`` to the label map ``labels``."""
     segmenter = call.session.segmenter("dropgen", call.params["model"], call.params["device"], call.progress)
@@ -80,10 +93,23 @@ def segment_dropgen(call: Call) -> dict[str, Any]:
 
 
 def encode_iris(call: Call) -> dict[str, Any]:
-    """``model``, ``device`` and reference volumes to a task embedding saved as ``task_file``."""
+    """``model``, ``device`` and reference volumes to a task embedding saved as ``task_file``.
+
+    With ``windows_file`` what is seen of the (only) reference is kept there too, for :func:`check_iris`.
+    """
     segmenter = call.session.segmenter("iris", call.params["model"], call.params["device"], call.progress)
     call.progress(Progress("Encoding the reference"))
-    task = segmenter.encode(_references(call), progress=call.progress, cancel=call.cancel)
+    references, windows_file = _references(call), call.params.get("windows_file")
+    if windows_file and len(references) == 1:
+        spacing = segmenter.working_spacings(references)
+        windows = segmenter.reference_windows(references[0], spacing)
+        task = segmenter.encode_windows(windows, references[0], spacing, call.progress, call.cancel)
+        call.cancel.raise_if_cancelled()
+        from dropiris.inference.reference_windows import save_windows
+
+        save_windows(windows, windows_file)
+    else:
+        task = segmenter.encode(references, progress=call.progress, cancel=call.cancel)
     call.cancel.raise_if_cancelled()
     task.save(Path(call.params["task_file"]))
     return {"task_file": call.params["task_file"], "structures": [s.name for s in task.structures]}
@@ -109,11 +135,41 @@ def segment_iris(call: Call) -> dict[str, Any]:
     return {"labels": labels}
 
 
+def check_dropgen(call: Call) -> dict[str, Any]:
+    """``model``, ``device``, ``volume`` and its result ``labels`` to a :class:`dropiris.trust.TrustReport`."""
+    segmenter = call.session.segmenter("dropgen", call.params["model"], call.params["device"], call.progress)
+    from dropiris.inference.view_agreement import view_agreement
+
+    return view_agreement(segmenter, _volume(call), _labels(call), call.progress, call.cancel).to_json()
+
+
+def check_iris(call: Call) -> dict[str, Any]:
+    """As :func:`check_dropgen`, with the ``tasks`` that were used and the ``windows`` files of their references."""
+    segmenter = call.session.segmenter("iris", call.params["model"], call.params["device"], call.progress)
+    from dropiris.inference import average
+    from dropiris.inference.reference_windows import load_windows
+    from dropiris.inference.reverse_check import reverse_check
+
+    task = average([call.session.task(path, call.progress) for path in call.params["tasks"]])
+    spacing = dict(zip(task.names, task.spacing.tolist(), strict=True))
+    windows = [load_windows(path) for path in call.params["windows"]]
+    return reverse_check(
+        segmenter, _volume(call), _labels(call), spacing, windows, call.progress, call.cancel
+    ).to_json()
+
+
 def _volume(call: Call) -> Volume:
     volume = call.volumes.get("volume")
     if not isinstance(volume, Volume):
         raise InputError("The request holds no scan; choose one.")
     return volume
+
+
+def _labels(call: Call) -> LabelMap:
+    labels = call.volumes.get("labels")
+    if not isinstance(labels, LabelMap):
+        raise InputError("The request holds no result to check; segment the scan first.")
+    return labels
 
 
 def _references(call: Call) -> list[Reference]:

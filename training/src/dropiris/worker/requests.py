@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from dropiris.errors import WorkerError
 from dropiris.progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from dropiris.trust import TrustReport
 from dropiris.volume import LabelMap, Reference, Volume
 from dropiris.worker.arrays import Carried
 from dropiris.worker.job import Job
@@ -33,6 +34,11 @@ class SegmentationRequests:
         """What runs here: versions, device, a real 3D convolution."""
         return self.submit("doctor", {"device": device}, convert=dict)
 
+    def submit_import_dropgen(self, path: AnyPath, folder: AnyPath, name: str) -> Job[Path]:
+        """Write the bundle ``name`` into ``folder`` from a checkpoint of the authors' DropGen code."""
+        params = {"path": _absolute(path), "folder": _absolute(folder), "name": name}
+        return self.submit("import_dropgen", params, convert=lambda answer: Path(answer["folder"]))
+
     def submit_segment_dropgen(
         self,
         volume: Volume,
@@ -50,9 +56,15 @@ class SegmentationRequests:
         model_folder: AnyPath,
         task_file: AnyPath,
         device: str = "auto",
+        windows_file: AnyPath | None = None,
     ) -> Job[Path]:
-        """Encode ``references`` into one task embedding, saved as ``task_file`` (.safetensors)."""
+        """Encode ``references`` into one task embedding, saved as ``task_file`` (.safetensors).
+
+        ``windows_file`` keeps what is seen of a single reference, for :meth:`submit_check_iris`.
+        """
         params = {"model": _absolute(model_folder), "task_file": _absolute(task_file), "device": device}
+        if windows_file is not None:
+            params["windows_file"] = _absolute(windows_file)
         volumes = {f"reference {n}": reference for n, reference in enumerate(references)}
         return self.submit("encode_iris", params, volumes, lambda answer: Path(answer["task_file"]))
 
@@ -77,6 +89,34 @@ class SegmentationRequests:
         volumes: dict[str, Carried] = {"volume": volume}
         volumes.update({f"reference {n}": reference for n, reference in enumerate(references)})
         return self.submit("segment_iris", params, volumes, _labels)
+
+    def submit_check_dropgen(
+        self, volume: Volume, labels: LabelMap, model_folder: AnyPath, device: str = "auto"
+    ) -> Job[TrustReport]:
+        """How far partial views of ``volume`` agree with its result ``labels``."""
+        params = {"model": _absolute(model_folder), "device": device}
+        return self.submit("check_dropgen", params, {"volume": volume, "labels": labels}, TrustReport.from_json)
+
+    def submit_check_iris(
+        self,
+        volume: Volume,
+        labels: LabelMap,
+        model_folder: AnyPath,
+        tasks: Sequence[AnyPath],
+        windows: Sequence[AnyPath],
+        device: str = "auto",
+    ) -> Job[TrustReport]:
+        """Segment references back from a result.
+
+        ``tasks`` are those the result was made with, ``windows`` what :meth:`submit_encode_iris` kept of references.
+        """
+        params = {
+            "model": _absolute(model_folder),
+            "tasks": [_absolute(task) for task in tasks],
+            "windows": [_absolute(file) for file in windows],
+            "device": device,
+        }
+        return self.submit("check_iris", params, {"volume": volume, "labels": labels}, TrustReport.from_json)
 
     def doctor(self, device: str = "auto", cancel: CancelToken | None = None) -> dict[str, Any]:
         """:meth:`submit_doctor`, waiting."""

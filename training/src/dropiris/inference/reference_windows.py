@@ -1,0 +1,80 @@
+"""What Iris looks at of a reference: windows around its structures, kept to check results against.
+
+A task file holds no image, so that it can be passed on; these windows are parts of the patient's scan and stay where
+the reference is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dropiris.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceWindow:
+    """One window of a reference on its working grid.
+
+    Attributes
+    ----------
+    image : Tensor (1, 1, D, H, W)
+        Prepared intensities.
+    masks : Tensor (K, D, H, W)
+        Share of each voxel that the structure covers, 0 to 1; read from a file, rounded to 1/255.
+    names : tuple of K str
+        The structures this window is for.
+    spacing : float
+        Working voxel size, mm.
+    """
+
+    image: torch.Tensor
+    masks: torch.Tensor
+    names: tuple[str, ...]
+    spacing: float
+
+
+def save_windows(windows: Sequence[ReferenceWindow], path: str | os.PathLike[str]) -> Path:
+    """Write a ``.safetensors`` file in one step: 0.3 MB for a window of 48 x 64 x 48 and 0.15 MB for each structure."""
+    from safetensors.torch import save
+
+    path = Path(path)
+    tensors = {}
+    for n, window in enumerate(windows):
+        tensors[f"image.{n}"] = window.image.half().contiguous()
+        tensors[f"masks.{n}"] = (255 * window.masks).round().to(torch.uint8).contiguous()
+    about = json.dumps([[list(window.names), window.spacing] for window in windows], ensure_ascii=False)
+    work = path.with_name(f".{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        work.write_bytes(save(tensors, metadata={"dropiris_windows": about}))
+        os.replace(work, path)
+    except OSError as problem:
+        raise InputError(f"The reference cannot be kept as {path} ({problem.strerror}); free some space.") from None
+    finally:
+        work.unlink(missing_ok=True)
+    return path
+
+
+def load_windows(path: str | os.PathLike[str]) -> list[ReferenceWindow]:
+    """Read what :func:`save_windows` wrote."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:  # closed at once: Windows cannot remove an open file
+            about = json.loads(file.metadata()["dropiris_windows"])
+            pairs = [
+                (file.get_tensor(f"image.{n}").float(), file.get_tensor(f"masks.{n}").float() / 255)
+                for n in range(len(about))
+            ]
+            return [
+                ReferenceWindow(*pair, tuple(names), float(spacing))
+                for pair, (names, spacing) in zip(pairs, about, strict=True)
+            ]
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        raise InputError(f"What was kept of the reference in {path} is missing or damaged; encode it again.") from None

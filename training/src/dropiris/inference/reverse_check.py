@@ -1,0 +1,100 @@
+"""Does a result lead back to its reference? The reverse check of IrisICL, the number beside each structure.
+
+The scan is encoded with its own result as if that were true, and this embedding segments the reference, where the
+truth is known: reverse classification accuracy (Valindria et al., IEEE TMI 2017) with Iris in the place of their
+classifiers. A wrong result teaches the wrong thing and finds little in the reference. It costs a window for each group
+of structures of the scan and the windows that the reference was encoded with: no pass over either scan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from dropiris.inference.decisions import largest_positive
+from dropiris.inference.iris_segmenter import IrisSegmenter
+from dropiris.inference.reference_windows import ReferenceWindow
+from dropiris.inference.task_embedding import TaskEmbedding
+from dropiris.progress import CancelToken, Progress, ProgressCallback, ignore_progress
+from dropiris.trust import REVERSE, TrustReport, voxels_of
+from dropiris.volume import LabelMap, Reference, Volume
+
+STAGE = "Checking the result"
+NO_IMAGE = "a saved task holds no image to check against: add the reference itself"
+
+
+def reverse_check(
+    segmenter: IrisSegmenter,
+    volume: Volume,
+    labels: LabelMap,
+    spacing: Mapping[str, float],
+    references: Sequence[Sequence[ReferenceWindow]],
+    progress: ProgressCallback = ignore_progress,
+    cancel: CancelToken | None = None,
+) -> TrustReport:
+    """Segment each reference back from a result: Dice (0 to 1) of every structure.
+
+    Of several references the best match counts (as in Valindria et al.): one that is unlike the scan gives a low
+    number for reasons that are not the result's.
+
+    Parameters
+    ----------
+    volume, labels : Volume, LabelMap
+        The scan and its result, on the scan's grid.
+    spacing : mapping of str to float
+        Working voxel size (mm) at which each structure was segmented.
+    references : sequence of sequence of ReferenceWindow
+        Of each reference what it was encoded from; empty where only saved tasks were used.
+
+    Raises
+    ------
+    InputError
+        If the scan cannot be used.
+    Cancelled
+        Within one window.
+    """
+    names = [s.name for s in labels.structures]
+    known = {name for windows in references for window in windows for name in window.names}
+    if not known.intersection(names):
+        return TrustReport.unavailable(REVERSE, names, f"{NO_IMAGE[0].upper()}{NO_IMAGE[1:]}.")
+    voxels = voxels_of(labels)
+    values: dict[str, float | None] = {name: None if voxels[name] else 0.0 for name in names}
+    checked = tuple(s for s in labels.structures if voxels[s.name] and s.name in known)
+    if checked:
+        progress(Progress(STAGE))
+        result = Reference(volume, (LabelMap(labels.array, labels.affine, checked),))
+        task = segmenter.encode_at(result, {s.name: spacing[s.name] for s in checked}, cancel=cancel)
+        for n, windows in enumerate(references):
+            progress(Progress(STAGE, (n + 1) / (len(references) + 1)))
+            for name, dice in segment_back(segmenter, task, windows, cancel).items():
+                values[name] = max(dice, values[name] or 0.0)
+    progress(Progress(STAGE, 1.0))
+    unchecked = [name for name in names if name not in known]
+    why = f"{', '.join(unchecked)} cannot be checked: {NO_IMAGE}." if unchecked else ""
+    return TrustReport(REVERSE, values, voxels, why)
+
+
+def segment_back(
+    segmenter: IrisSegmenter, task: TaskEmbedding, windows: Sequence[ReferenceWindow], cancel: CancelToken | None = None
+) -> dict[str, float]:
+    """Dice of a task's structures in the windows of a reference; all structures of a window compete, as in a scan."""
+    shared: dict[str, float] = {}
+    sizes: dict[str, float] = {}
+    for size in sorted({window.spacing for window in windows}):
+        group = [window for window in windows if window.spacing == size]
+        wanted = [name for name in task.names if any(name in window.names for window in group)]
+        if not wanted:
+            continue
+        part = task.subset(wanted)
+        segmenter.scorer.look_for(torch.from_numpy(part.tokens))
+        for window in group:
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            found = largest_positive(segmenter.scorer(window.image)[0].float()).cpu()
+            for name, mask in zip(window.names, window.masks, strict=True):
+                if name in part.names:
+                    ours, truth = found == 1 + part.names.index(name), mask > 0.5
+                    shared[name] = shared.get(name, 0.0) + 2.0 * int((ours & truth).sum())
+                    sizes[name] = sizes.get(name, 0.0) + int(ours.sum()) + int(truth.sum())
+    return {name: shared[name] / max(sizes[name], 1.0) for name in shared}
