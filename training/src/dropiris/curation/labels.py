@@ -23,7 +23,7 @@ _BEYOND = 0.1
 # Left and right of a pair rarely differ by more.
 _LOPSIDED = 3.0
 # Too few voxels for a ratio of volumes.
-_ENOUGH = 200
+_ENOUGH = 40
 
 
 @dataclass(frozen=True)

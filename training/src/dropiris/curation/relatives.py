@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -22,14 +22,19 @@ def check_relatives(records: Sequence[CaseRecord], dataset: str) -> list[Finding
     Compares the small pictures of :mod:`dropiris.curation.fingerprint`. Of 130 hippocampus crops of the Medical
     Segmentation Decathlon with a neighbour, 57 look likest to it, where chance gives 2.
     """
-    numbered: dict[int, CaseRecord] = {}
+    series: dict[str, dict[int, CaseRecord]] = {}
     for record in records:
-        digits = re.findall(r"\d+", record.files.name)
+        digits = re.search(r"(\d+)\D*$", record.files.name)
         if digits and 0 in record.prints and record.prints[0].picture is not None:
-            numbered.setdefault(int(digits[-1]), record)
+            series.setdefault(record.files.name[: digits.start()], {})[int(digits[1])] = record
+    return [found for numbered in series.values() if (found := _among(numbered, dataset)) is not None]
+
+
+def _among(numbered: Mapping[int, CaseRecord], dataset: str) -> Finding | None:
+    """The finding about cases whose names differ by their number only."""
     numbers = sorted(numbered)
     if len(numbers) < _FEWEST:
-        return []
+        return None
     table = np.stack([numbered[n].prints[0].picture for n in numbers])  # type: ignore[misc]
     likeness = table @ table.T
     np.fill_diagonal(likeness, -1.0)
@@ -38,7 +43,7 @@ def check_relatives(records: Sequence[CaseRecord], dataset: str) -> list[Finding
     alike = [n for n, other in zip(numbers, likest, strict=True) if abs(n - other) == 1]
     chance = sum((n - 1 in numbered) + (n + 1 in numbered) for n in asked) / (len(numbers) - 1)
     if not asked or len(alike) < max(_TIMES * chance, _SHARE * len(asked)):
-        return []
+        return None
     partner = dict(zip(numbers, likest, strict=True))
     across = [
         f"{numbered[n].name} and {numbered[partner[n]].name}"
@@ -46,12 +51,10 @@ def check_relatives(records: Sequence[CaseRecord], dataset: str) -> list[Finding
         if numbered[n].files.split != numbered[partner[n]].files.split and (partner[partner[n]] != n or n < partner[n])
     ]
     leak = f", {len(across)} of them across splits ({listed(across)})" if across else ""
-    return [
-        Finding(
-            "warning",
-            "duplicates",
-            f"{len(alike)} of {len(asked)} cases look likest to the case with the number before or after "
-            f"(by chance {chance:.0f}){leak}: they may be one person; keep such pairs in one split.",
-            dataset,
-        )
-    ]
+    return Finding(
+        "warning",
+        "duplicates",
+        f"{len(alike)} of {len(asked)} cases look likest to the case with the number before or after "
+        f"(by chance {chance:.0f}){leak}: they may be one person; keep such pairs in one split.",
+        dataset,
+    )
