@@ -152,3 +152,47 @@ def _volume(node):
     from dropiris.mrml import volume_from_node
 
     return volume_from_node(node)
+
+
+@pytest.fixture
+def checkpoint(models, tmp_path):
+    """Writes what the authors' training loop writes, beside a network of so many inputs."""
+    import torch
+
+    from dropiris.networks import UNet
+
+    def write(inputs):
+        names = {"background": 0, "liver": 1, "spleen": 2}
+        shape = {"in_channels": inputs, "num_classes": 3, "base_filters": 4, "num_levels": 2}
+        scan = {"spacing": [2.0, 2.0, 2.0], "crop_size": [32, 32, 32], "class_mapping": names}
+        content = {"model_state_dict": UNet(inputs, 3, 4, 2).state_dict(), "args": {**shape, **scan}}
+        folder = tmp_path / f"Läufe {inputs}"
+        folder.mkdir()
+        torch.save(content, folder / "best.pth")
+        return folder / "best.pth"
+
+    return write
+
+
+def test_a_checkpoint_of_the_authors_code_is_imported_by_the_worker(slicer, open_panel, worker, checkpoint, tmp_path):
+    from slicer_headless.panel_session import wait
+
+    from DropGenSeg import DropGenSegWidget
+
+    catalogue = Catalogue(shipped=tmp_path / "none", installed=tmp_path / "installed")
+    panel = open_panel(DropGenSegWidget, worker, catalogue)
+
+    def import_file(path):
+        panel.models.ask_bundle = lambda: str(path)
+        panel.models.importing.trigger()
+        wait(slicer, panel, 60)
+        return panel.ui.statusLabel.text
+
+    path = checkpoint(17)  # trained beside anatomix, whose weights are not there
+    sentence = import_file(path)
+    assert f"there is no {path.with_name('anatomix.pth')}; put its weights there" in sentence
+    assert catalogue.list() == []
+    assert "is installed" in import_file(checkpoint(1))
+    assert panel.model() == "L-ufe-1" and [s.name for s in panel.entry().card.structures] == ["liver", "spleen"]
+    path.write_bytes(b"no checkpoint")
+    assert "is not a plain PyTorch checkpoint; download or copy it again." in import_file(path)

@@ -79,10 +79,22 @@ def test_a_model_without_extractor_needs_none(tmp_path):
     assert card.extractor is None and [s.name for s in card.structures] == ["a", "b"]
 
 
+def test_the_extractor_may_lie_beside_the_checkpoint(tmp_path, networks, anatomix):
+    path = checkpoint(tmp_path / "best.pth", networks[0])
+    bundle = import_dropgen_checkpoint(path, tmp_path / "bundle", "amos-dropgen")
+    assert bundle.card.extractor["name"] == "AnatomixUNet"
+
+
 def test_what_is_missing_is_said(tmp_path, networks, anatomix):
     predictor, _ = networks
+    (tmp_path / "alone").mkdir()
     cases = [
-        (checkpoint(tmp_path / "a.pth", predictor), None, "give its weights too: --extractor anatomix.pth"),
+        (
+            checkpoint(tmp_path / "alone" / "a.pth", predictor),
+            None,
+            "alone.anatomix.pth; put its weights there",
+        ),
+        (checkpoint(tmp_path / "a.pth", predictor), tmp_path / "gone.pth", "there is no .*gone.pth; put"),
         (tmp_path / "none.pth", None, "There is no file"),
         (anatomix, None, "no checkpoint of DropGen's training code"),
         (checkpoint(tmp_path / "b.pth", predictor, {**ARGS, "num_levels": 4}), anatomix, "do not fit the network"),

@@ -87,14 +87,14 @@ def info(name: Name, as_json: Annotated[bool, typer.Option("--json", help="The w
 def import_model(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Model folder, .zip, or .pth.")],
     extractor: Annotated[
-        Path | None, typer.Option("--extractor", metavar="FILE", help="For a .pth: anatomix.pth it was trained beside.")
+        Path | None, typer.Option("--extractor", metavar="FILE", help="For a .pth: anatomix.pth, if not beside it.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="For a .pth: what the model is called.")] = None,
 ) -> None:
     import tempfile
 
     from dropiris.models.catalogue import Catalogue
-    from dropiris.models.dropgen_checkpoint import ENDINGS, import_dropgen_checkpoint
+    from dropiris.models.dropgen_checkpoint import ENDINGS, import_dropgen_checkpoint, name_of_checkpoint
 
     catalogue = Catalogue()
     if path.suffix.lower() not in ENDINGS:
@@ -103,17 +103,9 @@ def import_model(
         bundle = catalogue.import_bundle(path)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            made = import_dropgen_checkpoint(path, Path(folder) / "model", name or _name_from(path), extractor)
+            made = import_dropgen_checkpoint(path, Path(folder) / "model", name or name_of_checkpoint(path), extractor)
             bundle = catalogue.import_bundle(made.folder)
     typer.echo(f"{bundle.card.name} {bundle.card.version} is installed in {bundle.folder}")
-
-
-def _name_from(path: Path) -> str:
-    """Of runs/NAME/best.pth the run's name, else the file's; characters that no name has become hyphens."""
-    import re
-
-    stem = path.absolute().parent.name if path.stem in ("best", "latest") else path.stem
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "imported"
 
 
 @app.command(help="Fetch an available model; goes on where an earlier download stopped.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def import_dropgen_checkpoint(
     name : str
         Of the model.
     extractor : path, optional
-        ``anatomix.pth``, for a model trained with method ``dropgen``.
+        For a model trained with method ``dropgen``; by default the ``anatomix.pth`` that lies beside ``path``.
 
     Raises
     ------
@@ -67,17 +68,25 @@ def import_dropgen_checkpoint(
     _check_fit(path, UNet(**{key: value for key, value in network.items() if key != "name"}), predictor)
     spec: dict[str, Any] | None = None
     if inputs > 1:
-        if extractor is None:
+        extractor = Path(extractor) if extractor is not None else path.with_name("anatomix.pth")
+        if not extractor.is_file():
             raise ModelError(
-                f"{path} was trained beside anatomix; give its weights too: --extractor anatomix.pth "
-                "(model-weights/anatomix.pth of github.com/neel-dey/anatomix)."
+                f"{path} was trained beside anatomix, and there is no {extractor}; put its weights there "
+                "(model-weights/anatomix.pth of github.com/neel-dey/anatomix) and import again."
             )
         spec = {"name": "AnatomixUNet", "layer": "final", "base_width": int(settings.get("feature_dim", 16))}
         features = read_published_weights(extractor)
-        _check_fit(Path(extractor), AnatomixUNet(base_width=spec["base_width"], layer="final"), features)
+        _check_fit(extractor, AnatomixUNet(base_width=spec["base_width"], layer="final"), features)
     tensors = {f"predictor.{key}": value for key, value in predictor.items()}
     tensors |= {f"extractor.{key}": value for key, value in features.items()}
     return write_bundle(folder, _card(path, settings, name, network, spec, structures), tensors)
+
+
+def name_of_checkpoint(path: str | os.PathLike[str]) -> str:
+    """Of runs/NAME/best.pth the run's name, else the file's; characters that no name has become hyphens."""
+    path = Path(path).absolute()
+    stem = path.parent.name if path.stem in ("best", "latest") else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "imported"
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -11,12 +11,13 @@ import qt  # type: ignore[import-not-found]
 import slicer
 from slicer.i18n import tr as _
 
-from dropiris.errors import Cancelled, DropIrisError
+from dropiris.errors import DropIrisError
 from dropiris.models.bundle import CARD
+from dropiris.models.dropgen_checkpoint import ENDINGS
 from dropiris.panels import model_facts
-from dropiris.panels.background_job import BackgroundJob
 from dropiris.panels.colour_icon import colours_icon, picture_icon
-from dropiris.panels.run import Run, Step
+from dropiris.panels.model_import import import_model, installation
+from dropiris.panels.run import Run, Work
 
 THUMBNAIL = 52
 CARD_HEIGHT = THUMBNAIL + 8
@@ -38,6 +39,8 @@ class ModelCards:
         With the widgets of ``UI/Models.ui``.
     models : callable
         The catalogue (:class:`dropiris.panels.client.ModelList`), when it is needed.
+    reader : callable
+        Who reads a checkpoint (:class:`dropiris.panels.model_import.CheckpointReader`), when it is needed.
     method : {"dropgen", "iris"}
     chosen : callable
         Told the name of a model the user chose.
@@ -49,11 +52,13 @@ class ModelCards:
         self,
         ui: Any,
         models: Callable[[], Any],
+        reader: Callable[[], Any],
         method: str,
         chosen: Callable[[str], None],
         begin: Callable[[Callable[[], Run], Callable[[Run], str]], None],
     ) -> None:
-        self.ui, self._models, self._method, self._chosen, self._begin = ui, models, method, chosen, begin
+        self.ui, self._models, self._reader, self._method = ui, models, reader, method
+        self._chosen, self._begin = chosen, begin
         self.entries: list[Any] = []
         self.problem = ""
         self._shown: list[Any] = []
@@ -158,31 +163,21 @@ class ModelCards:
     def _on_import(self, *unused: Any) -> None:
         path = self.ask_bundle()
         if path:
-            models = self._models()
-            self._install(_("Importing the model"), lambda progress, cancel: models.import_bundle(path))
+            self._install(import_model(path, self._models(), self._reader))
 
     def _on_download(self, *unused: Any) -> None:
         models, entry = self._models(), self.entry(self._name)
         if entry is not None:
-            self._install(_("Downloading the model"), lambda progress, cancel: models.download(entry, progress, cancel))
+            self._install(installation(_("Downloading the model"), lambda *how: models.download(entry, *how)))
 
-    def _install(self, stage: str, work: Callable[[Any, Any], Any]) -> None:
-        def steps() -> Any:
-            job = BackgroundJob(work, stage)
-            try:
-                return (yield Step(job))
-            except Cancelled:
-                if job.succeeded:  # the cancel came too late, and to say that nothing was changed would be wrong
-                    return job.result()
-                raise
-
+    def _install(self, steps: Work) -> None:
         def done(run: Run) -> str:
             card = run.result().card
             self.reload()
             self._chosen(card.name)
             return _("{title} {version} is installed.").format(title=card.title, version=card.version)
 
-        self._begin(lambda: Run(steps()), done)
+        self._begin(lambda: Run(steps), done)
 
     def _on_remove(self, *unused: Any) -> None:
         entry = self.entry(self._name)
@@ -201,7 +196,8 @@ class ModelCards:
         self.show_folder(str(folder))
 
     def _ask_bundle(self) -> str:
-        kinds = _("Model (model.json *.zip)")
+        checkpoints = " ".join(f"*{ending}" for ending in ENDINGS) if self._method == "dropgen" else ""
+        kinds = _("Model ({files})").format(files=f"{CARD} *.zip {checkpoints}".strip())
         chosen = qt.QFileDialog.getOpenFileName(self.ui.modelsList, _("Import a model"), "", kinds)
         path = Path(str(chosen or ""))
         return str(path.parent if path.name == CARD else path) if chosen else ""

@@ -68,7 +68,9 @@ class ModulePanel(ModulePart, ScenePanel):
         self.bar = RunBar(
             self.ui, self._start, self._done, self._missing, self._what, self._control, self._saw, self.log.add
         )
-        self.models = ModelCards(self.ui, lambda: self.logic.models, self.method, self._on_model, self.bar.begin)
+        self.models = ModelCards(
+            self.ui, lambda: self.logic.models, lambda: self.logic.client, self.method, self._on_model, self.bar.begin
+        )
         self.results = ResultsSection(self.ui, self.logic.history, self.tell, self.log.add, self.update)
         self.installation = InstallationButton(self.ui, self.logic.usesWorker, self._on_installed)
         self.ui.helpLabel.text = help_text(self.helpSteps())

@@ -24,6 +24,7 @@ def handlers() -> dict[str, Handler]:
         "ping": ping,
         "doctor": doctor,
         "import_dropgen": import_dropgen,
+        "import_dropgen": import_dropgen,
         "segment_dropgen": segment_dropgen,
         "encode_iris": encode_iris,
         "segment_iris": segment_iris,
@@ -71,6 +72,16 @@ def doctor(call: Call) -> dict[str, Any]:
     except (ImportError, RuntimeError) as error:
         report["problem"] = f"The device cannot run a convolution ({error}); choose the device cpu."
     return report
+
+
+def import_dropgen(call: Call) -> dict[str, Any]:
+    """``path``, a checkpoint of the authors' DropGen code, to a bundle called ``name`` in ``folder``."""
+    load_torch(call.progress)
+    from dropiris.models.dropgen_checkpoint import import_dropgen_checkpoint
+
+    call.progress(Progress("Reading the checkpoint"))
+    params = call.params
+    return {"folder": str(import_dropgen_checkpoint(params["path"], params["folder"], params["name"]).folder)}
 
 
 def import_dropgen(call: Call) -> dict[str, Any]:
