@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dropiris.cli.progress_bar import progress_bar
+from dropiris.cli.sentences import say
 
 if TYPE_CHECKING:
     from dropiris.curation.check import Check
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check labelled datasets, and bring them into nnU-Net's layout.", no_args_is_help=True)
 # Findings of one severity and topic in one dataset that the terminal shows before it counts the rest.
 _SHOWN = 4
+
+
+class Layout(str, enum.Enum):
+    """How a dataset that is converted is laid out."""
+
+    msd = "msd"
+    bids = "bids"
+    dicom = "dicom"
+    monailabel = "monailabel"
 
 
 @app.command(help="Look for what would spoil training or scores; several datasets are also compared with each other.")
@@ -43,6 +54,43 @@ def check(
             typer.echo(path)
     if result.count("error"):
         raise typer.Exit(1)
+
+
+@app.command(help="Bring a dataset (MSD, BIDS derivatives, DICOM with SEG or RTSTRUCT, MONAI Label) into that layout.")
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of the dataset.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DATASET", help="New folder, such as Dataset020_Liver.")
+    ],
+    layout: Annotated[
+        Layout | None, typer.Option("--from", help="Layout of SOURCE; left out: what the folder looks like.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Of the data, where SOURCE does not say.")] = None,
+    kind: Annotated[
+        str, typer.Option("--desc", metavar="NAME", help="BIDS with several segmentations of a scan: which.")
+    ] = "",
+    skip_broken: Annotated[
+        bool, typer.Option("--skip-broken", help="Leave out cases that cannot be converted, instead of stopping.")
+    ] = False,
+) -> None:
+    from dropiris.conversion.layouts import open_source
+    from dropiris.conversion.nnunet_writer import write_dataset
+    from dropiris.errors import InputError
+
+    if output.exists():
+        raise InputError(f"{output} exists already; choose another folder or remove it.")
+    found = open_source(source, layout.value if layout else "", kind)
+    about = {"licence": licence} if licence else {}
+    with progress_bar("Converting") as progress:
+        done = write_dataset(found, output, about=about, skip_broken=skip_broken, progress=progress)
+    for sentence in done.remarks:
+        say(f"Note: {sentence}")
+    for sentence in done.left_out:
+        say(f"Left out: {sentence}")
+    cases = ", ".join(f"{split} {count}" for split, count in done.cases.items())
+    names = ", ".join(structure.name for structure in done.structures)
+    typer.echo(f"{output}: {found.layout}; cases: {cases}; structures: {names}.")
+    typer.echo(f"Look at it with: dropiris data check {output}")
 
 
 def _show(result: Check) -> None:

@@ -104,7 +104,7 @@ def _nifti_faults(path: Path, grid: Grid) -> list[tuple[str, str]]:
             )
         ]
     if by_sform and by_qform:
-        apart = _apart(header.get_sform(), header.get_qform(), grid)
+        apart = corners_apart(header.get_sform(), header.get_qform(), grid)
         if apart > _ELSEWHERE * grid.spacing.min():
             return [
                 (
@@ -121,7 +121,7 @@ def disagreement(first: Grid, second: Grid, names: str) -> tuple[str, str] | Non
     if first.shape != second.shape:
         sizes = " and ".join(" x ".join(map(str, grid.shape)) for grid in (first, second))
         return "error", f"{names} differ in size ({sizes} voxels); export both on one grid."
-    apart = _apart(first.affine, second.affine, first)
+    apart = corners_apart(first.affine, second.affine, first)
     voxels = apart / float(first.spacing.min())
     if voxels <= _SAME:
         return None
@@ -129,7 +129,7 @@ def disagreement(first: Grid, second: Grid, names: str) -> tuple[str, str] | Non
     return severity, f"{names} lie up to {apart:.3g} mm ({voxels:.2g} voxels) apart; export both on one grid."
 
 
-def _apart(first: np.ndarray, second: np.ndarray, grid: Grid) -> float:
+def corners_apart(first: np.ndarray, second: np.ndarray, grid: Grid) -> float:
     """Largest distance between corners that two affines give to one box of voxels, mm."""
     ends = np.array(grid.shape) - 1
     corners = np.array([[*np.array(at) * ends, 1] for at in np.ndindex(2, 2, 2)]).T

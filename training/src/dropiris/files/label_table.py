@@ -1,8 +1,8 @@
 """What the numbers of a plain label map mean: names, colours and codes from a table beside it.
 
 ``case.nii.gz`` has ``case.json`` with ``{"structures": [{"label", "name", "color", "terminology"}]}``; a label map in
-an nnU-Net dataset has ``dataset.json`` beside its folder. Other keys of these files are left alone, so that the
-``case.json`` some converters write beside a scan stays what it was.
+an nnU-Net dataset has ``dataset.json`` beside its folder, which may hold the same list. Other keys of these files are
+left alone, so that the ``case.json`` some converters write beside a scan stays what it was.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def read_table(path: Path, array: np.ndarray) -> tuple[Structure, ...]:
     """Structures of the label map at ``path``: all of its own table, and every label that occurs in it."""
     found = {s.label: s for s in _own_structures(table_path(path))}
     labels = present(array)
-    names = {} if found else _dataset_names(path)
+    known = {} if found else _dataset_structures(path)
     for label in labels:
         if label not in found:
-            found[label] = Structure(label, names.get(label, f"label {label}"), default_color(label))
+            found[label] = known.get(label) or Structure(label, f"label {label}", default_color(label))
     return tuple(found[label] for label in sorted(found))
 
 
@@ -114,8 +114,8 @@ def _color(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _dataset_names(path: Path) -> dict[int, str]:
-    """Names of an nnU-Net ``dataset.json`` in the folder of the label map, or the one above it."""
+def _dataset_structures(path: Path) -> dict[int, Structure]:
+    """Structures of an nnU-Net ``dataset.json`` in the folder of the label map, or the one above it."""
     for folder in list(path.resolve().parents)[:2]:
         try:
             labels = _json(folder / "dataset.json")["labels"].items()
@@ -127,7 +127,15 @@ def _dataset_names(path: Path) -> dict[int, str]:
             label, name = (key, value) if str(key).isdigit() and isinstance(value, str) else (value, key)
             if isinstance(label, int) or (isinstance(label, str) and label.isdigit()):
                 names[int(label)] = str(name)
-        return names
+        # A dataset that was converted also has colours and codes.
+        listed = {s.label: s for s in _own_structures(folder / "dataset.json")}
+        return {
+            label: listed[label]
+            if label in listed and listed[label].name == name
+            else Structure(label, name, default_color(label))
+            for label, name in names.items()
+            if label > 0
+        }
     return {}
 
 
