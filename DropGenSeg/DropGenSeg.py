@@ -14,6 +14,7 @@ from dropiris.panels.sample_data import register_samples
 from dropiris.panels.structure_list import StructureList
 from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
 from dropiris.progress import CancelToken
+from dropiris.trust import why_not
 from dropiris.volume import Structure
 
 
@@ -45,8 +46,22 @@ class DropGenSegWidget(ModulePanel):
         return [
             _("Choose the scan, then a model made for what it shows; its card says what it finds and how well."),
             _("Uncheck structures you do not need, and click <b>Segment</b>. Cancel works at any moment."),
-            _("Check every slice, correct in Segment Editor, then measure and export under <b>Results</b>."),
+            _(
+                "Check every slice, first what <b>Trust</b> asks to be checked; correct in Segment Editor, then "
+                "measure and export under <b>Results</b>."
+            ),
         ]
+
+    def trustCost(self):
+        return _(
+            "Compares the result with what the model finds in parts of its input (the image or half of the features "
+            "left out), and tells for each structure how far they agree. Takes up to as long again; uncheck it to save "
+            "the time."
+        )
+
+    def trustReason(self):
+        entry = self.entry()
+        return why_not(entry.card) if entry is not None and entry.card is not None else ""
 
     def connectWidgets(self):
         self.structures = StructureList(self.ui, self._on_structures)
@@ -80,7 +95,9 @@ class DropGenSegWidget(ModulePanel):
     def start(self):
         p, chosen = self.parameters, self.structures.chosen()
         wanted = chosen if len(chosen) < len(self.entry().card.structures) else None
-        return self.logic.start(p.inputVolume, self.target(), self.model(), wanted, p.device.value, mode=self.mode())
+        return self.logic.start(
+            p.inputVolume, self.target(), self.model(), wanted, p.device.value, self.mode(), p.checkTrust
+        )
 
     def _on_structures(self, left_out):
         if self.parameters is not None:

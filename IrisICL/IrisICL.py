@@ -13,7 +13,7 @@ from dropiris.panels.choices import count
 from dropiris.panels.module_panel import ModulePanel
 from dropiris.panels.run_estimate import estimate, weights_bytes
 from dropiris.panels.sample_data import register_samples
-from IrisICLLib.logic import IrisICLLogic
+from IrisICLLib.logic import NO_REFERENCE, IrisICLLogic
 from IrisICLLib.reference_section import ReferenceSection
 from IrisICLLib.scan_section import ScanSection
 from IrisICLLib.self_test import IrisICLTest  # noqa: F401  (Slicer looks for it here)
@@ -51,10 +51,22 @@ class IrisICLWidget(ModulePanel):
             ),
             _("Choose the scan to search (or add several to the list), and click <b>Segment</b>."),
             _(
-                "Check every slice; correct what is wrong in Segment Editor and use the corrected result as a further "
-                "reference; then measure and export under <b>Results</b>."
+                "Check every slice, first what <b>Trust</b> asks to be checked; correct what is wrong in Segment "
+                "Editor and use the corrected result as a further reference; then measure and export under "
+                "<b>Results</b>."
             ),
         ]
+
+    def trustCost(self):
+        return _(
+            "Takes the result as the example and segments the reference back with it, where the truth is known; tells "
+            "for each structure how well that works. Takes a few windows more; uncheck it to save the time."
+        )
+
+    def trustReason(self):
+        references, tasks = self.references.usable()
+        alone = not references and (tasks or self.references.from_memory())
+        return NO_REFERENCE if alone else ""
 
     def connectWidgets(self):
         self.ui.resultActions.layout().addWidget(self.ui.correctedButton)
@@ -116,7 +128,7 @@ class IrisICLWidget(ModulePanel):
             self.device.device(self.parameters.device.value),
             self.device.measured,
             affine=own_affine(largest),
-            weights_bytes=weights_bytes(entry.folder),
+            weights_bytes=weights_bytes(entry.folder, entry.features),
             working_spacings=spacings,
             structures=len(self.references.names()),
             scans=len(scans),
@@ -145,6 +157,7 @@ class IrisICLWidget(ModulePanel):
             outputSegmentation=self.target(),
             mode=self.mode(),
             report=self.scans.queue,
+            trust=p.checkTrust,
         )
 
     def done(self, run):

@@ -62,6 +62,25 @@ def test_iris_measures_too(dropiris: Run, scan: Path, labels: Path, tmp_path: Pa
     assert len(rows_of(table)) == 2
 
 
+def test_trust_stands_beside_the_figures(dropiris: Run, scan: Path, labels: Path, tmp_path: Path) -> None:
+    table = tmp_path / "figures.csv"
+    words = ("segment", scan, "-m", "tiny", "-o", tmp_path / "a.nii.gz", "--statistics", table, "--device", "cpu")
+    done = dropiris("dropgen", *words, "--trust")
+    assert done.exit_code == 0, done.stderr
+    for row in rows_of(table):
+        assert 0 <= float(row["trust"]) <= 1 and row["flag"] == ("" if int(row["voxels"]) else "not found")
+        assert int(row["voxels"]) == 0 or f"(trust {float(row['trust']):.2f})" in done.stdout
+    words = ("segment", scan, "-m", "tiny-iris", "-o", tmp_path / "b.seg.nrrd", "--device", "cpu", "--trust")
+    done = dropiris("iris", *words, "--reference", scan, labels, "--statistics", table)
+    assert done.exit_code == 0, done.stderr
+    assert all(0 <= float(row["trust"]) <= 1 for row in rows_of(table))
+    task = tmp_path / "task.safetensors"
+    assert dropiris("iris", "encode", scan, labels, "-m", "tiny-iris", "-o", task, "--device", "cpu").exit_code == 0
+    done = dropiris("iris", *words, "--task", task, "--statistics", table)
+    assert done.exit_code == 0 and "saved task holds no image" in done.stderr
+    assert {(row["trust"], row["flag"]) for row in rows_of(table)} == {("", "")}
+
+
 def test_tables_that_cannot_be_written_are_refused_before_the_work(dropiris: Run, scan: Path, tmp_path: Path) -> None:
     output = tmp_path / "out.nii.gz"
     for table, reason in (

@@ -113,6 +113,25 @@ def test_iris_encodes_once_and_segments_with_the_saved_task(client, models, scan
     assert [s.name for s in one.structures] == ["spleen"]
 
 
+def test_checks_of_results_travel_and_say_why_they_cannot_be_made(client, models, scan, reference, tmp_path):
+    task, windows = tmp_path / "one.safetensors", tmp_path / "one.windows"
+    client.submit_encode_iris([reference], models / "iris", task, "cpu", windows).result(60)
+    assert windows.is_file()
+    report = client.submit_check_iris(
+        scan, reference.layers[0], models / "iris", [task, task], [windows], "cpu"
+    ).result(60)
+    assert report.check == "reverse check" and report.why == ""
+    assert report.voxels == {"liver": 1440, "spleen": 1440} and all(0 <= v <= 1 for v in report.values.values())
+    alone = client.submit_check_iris(scan, reference.layers[0], models / "iris", [task], [], "cpu").result(60)
+    assert alone.values == {"liver": None, "spleen": None} and "saved task" in alone.why
+    plain = client.submit_check_dropgen(scan, reference.layers[0], models / "dropgen", "cpu").result(60)
+    assert plain.check == "view agreement" and "no stable features" in plain.why
+    with pytest.raises(InputError, match="encode it again"):
+        client.submit_check_iris(scan, reference.layers[0], models / "iris", [task], [tmp_path / "no"], "cpu").result(
+            60
+        )
+
+
 def test_errors_of_the_models_arrive_as_they_are(client, models, scan, tmp_path):
     with pytest.raises(ModelError):
         client.segment_dropgen(scan, tmp_path, device="cpu")

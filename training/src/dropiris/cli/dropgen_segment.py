@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dropiris.cli.scans import Algorithm, DeviceChoice, Ending, names_of, plan, run
+from dropiris.cli.scans import Algorithm, DeviceChoice, Ending, Trusted, names_of, plan, run
+from dropiris.cli.trust import can_be_checked, judged
+
+if TYPE_CHECKING:
+    from dropiris.progress import CancelToken, ProgressCallback
+    from dropiris.volume import LabelMap, Volume
 
 Structures = Annotated[
     list[str] | None, typer.Option("--structures", "-s", help="Only these, by name; repeat or separate by commas.")
@@ -24,6 +29,11 @@ Statistics = Annotated[
     Path | None, typer.Option("--statistics", metavar="FILE.csv", help="Also write volume and intensity per structure.")
 ]
 
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Also check how far to trust each structure: a number, and a word."),
+]
+
 
 def segment(
     scan: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI, NRRD, a DICOM folder, or a folder of scans.")],
@@ -33,6 +43,7 @@ def segment(
     device: Device = DeviceChoice.auto,
     ending: Format = Ending.nifti,
     statistics: Statistics = None,
+    trust: Trust = False,
 ) -> None:
     from dropiris.errors import ModelError
     from dropiris.models.catalogue import Catalogue
@@ -48,11 +59,17 @@ def segment(
     jobs = plan(scan, output, ending, statistics)
 
     from dropiris.inference import DropGenSegmenter
+    from dropiris.inference.view_agreement import view_agreement
 
     segmenter = DropGenSegmenter(bundle, device=device.value)
+
+    def check(volume: Volume, labels: LabelMap, progress: ProgressCallback, cancel: CancelToken) -> Trusted:
+        return judged(view_agreement(segmenter, volume, labels, progress, cancel), bundle)
+
     run(
         jobs,
         lambda volume, progress, cancel: segmenter.segment(volume, wanted, progress, cancel),
         Algorithm(bundle.card.title, bundle.card.version),
         statistics,
+        check if trust and can_be_checked(bundle) else None,
     )

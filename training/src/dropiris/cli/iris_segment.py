@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from dropiris.cli.dropgen_segment import Device, Format, Output, Statistics, Structures
+from dropiris.cli.dropgen_segment import Device, Format, Output, Statistics, Structures, Trust
 from dropiris.cli.iris_encode import Model, iris_bundle, read_references
 from dropiris.cli.progress_bar import progress_bar
-from dropiris.cli.scans import Algorithm, DeviceChoice, Ending, names_of, plan, run
+from dropiris.cli.scans import Algorithm, DeviceChoice, Ending, Trusted, names_of, plan, run
+from dropiris.cli.trust import judged
 
 if TYPE_CHECKING:
     from dropiris.inference import IrisSegmenter, TaskEmbedding
+    from dropiris.inference.reference_windows import ReferenceWindow
     from dropiris.models.bundle import Bundle
-    from dropiris.volume import Reference
+    from dropiris.progress import CancelToken, ProgressCallback
+    from dropiris.volume import LabelMap, Reference, Volume
 
 
 class Strategy(str, enum.Enum):
@@ -62,6 +65,7 @@ def segment(
     device: Device = DeviceChoice.auto,
     ending: Format = Ending.nifti,
     statistics: Statistics = None,
+    trust: Trust = False,
 ) -> None:
     if [bool(task), bool(reference), bool(classes)].count(True) != 1:
         raise typer.BadParameter("give one of --task TASK, --reference IMG LABELS and --classes NAMES.")
@@ -81,14 +85,22 @@ def segment(
     if classes:
         tasks = [remembered_task(bundle, classes)]
 
-    from dropiris.inference import IrisSegmenter, segment_with_strategy
+    from dropiris.inference import IrisSegmenter, average, segment_with_strategy
+    from dropiris.inference.reverse_check import reverse_check
 
     segmenter = IrisSegmenter(bundle, device=device.value)
     way = strategy.value
+    windows: list[list[ReferenceWindow]] = []
     if references:
-        tasks = encode_each(segmenter, references)
+        tasks, windows = encode_each(segmenter, references)
     if strategy is Strategy.tune:
         tasks, way = [tuned(segmenter, tasks, references)], Strategy.one_shot.value
+    mean = average(tasks[:1] if way == Strategy.one_shot.value else tasks)
+    spacing = dict(zip(mean.names, mean.spacing.tolist(), strict=True))
+
+    def check(volume: Volume, labels: LabelMap, progress: ProgressCallback, cancel: CancelToken) -> Trusted:
+        return judged(reverse_check(segmenter, volume, labels, spacing, windows, progress, cancel), bundle)
+
     run(
         jobs,
         lambda volume, progress, cancel: segment_with_strategy(
@@ -96,6 +108,7 @@ def segment(
         ),
         Algorithm(bundle.card.title, bundle.card.version),
         statistics,
+        check if trust else None,
     )
 
 
@@ -107,15 +120,22 @@ def remembered_task(bundle: Bundle, classes: list[str]) -> TaskEmbedding:
     return remembered(bundle, None if names == ["all"] else names)
 
 
-def encode_each(segmenter: IrisSegmenter, references: list[Reference]) -> list[TaskEmbedding]:
-    """One task per reference, all at one working spacing per structure, so that they can be averaged or compared."""
+def encode_each(
+    segmenter: IrisSegmenter, references: list[Reference]
+) -> tuple[list[TaskEmbedding], list[list[ReferenceWindow]]]:
+    """One task per reference, all at one working spacing per structure, so that they can be averaged or compared.
+
+    Also what each was encoded from.
+    """
     spacing = segmenter.working_spacings(references)
-    tasks = []
+    tasks, seen = [], []
     with progress_bar("References") as progress:
         for reference in references:
             names = {s.name: spacing[s.name] for s in reference.structures}
-            tasks.append(segmenter.encode_at(reference, names, progress))
-    return tasks
+            windows = segmenter.reference_windows(reference, names)
+            tasks.append(segmenter.encode_windows(windows, reference, names, progress))
+            seen.append(windows)
+    return tasks, seen
 
 
 def tuned(segmenter: IrisSegmenter, tasks: list[TaskEmbedding], references: list[Reference]) -> TaskEmbedding:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,15 @@ import typer
 
 from dropiris.cli.progress_bar import progress_bar
 from dropiris.cli.sentences import CANCELLED, say, sentence_of
-from dropiris.errors import Cancelled, InputError
+from dropiris.errors import Cancelled, DropIrisError, InputError
 from dropiris.progress import CancelToken, ProgressCallback
 from dropiris.volume import LabelMap, Volume
 
 if TYPE_CHECKING:
     from dropiris.measure import StructureStatistics
+    from dropiris.trust import StructureTrust
+
+Trusted = Mapping[str, "StructureTrust"]
 
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".dcm")
 _INPUT_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii")
@@ -93,10 +97,12 @@ def run(
     segment: Callable[[Volume, ProgressCallback, CancelToken], LabelMap],
     algorithm: Algorithm,
     statistics: Path | None = None,
+    check: Callable[[Volume, LabelMap, ProgressCallback, CancelToken], Trusted] | None = None,
 ) -> None:
     """Segment and write one after the other; a scan that fails does not stop the rest, but the exit code is 1.
 
-    The statistics of all scans that were done go into one table, whatever ends the run.
+    The statistics of all scans that were done go into one table, whatever ends the run. ``check`` comes after a result
+    was written, so that Ctrl-C during it keeps the result.
     """
     from dropiris.files import read_volume
     from dropiris.measure import segment_statistics, write_statistics_csv
@@ -111,9 +117,11 @@ def run(
                     labels = segment(volume, progress, CancelToken())
                     job.result.parent.mkdir(parents=True, exist_ok=True)
                     _write(labels, job, algorithm)
-                written += 1
-                rows = segment_statistics(volume, labels)
-                measured[job.scan.name] = rows
+                    written += 1
+                    rows = measured[job.scan.name] = segment_statistics(volume, labels)
+                    if check is not None:
+                        trust = _checked(partial(check, volume, labels, progress, CancelToken()))
+                        rows = measured[job.scan.name] = [replace(row, trust=trust.get(row.name)) for row in rows]
                 typer.echo(f"{job.result}: {_found(rows)}")
             except (KeyboardInterrupt, Cancelled):
                 raise Cancelled(
@@ -138,8 +146,25 @@ def names_of(values: list[str] | None) -> list[str] | None:
 
 
 def _found(rows: Sequence[StructureStatistics]) -> str:
-    found = [f"{row.name} {row.volume_ml:.1f} mL" for row in rows if not row.is_empty]
+    found = [f"{row.name} {row.volume_ml:.1f} mL{_trusted(row)}" for row in rows if not row.is_empty]
     return ", ".join(found) if found else "no structure was found"
+
+
+def _checked(check: Callable[[], Trusted]) -> Trusted:
+    """What a check says; one that fails costs the numbers, not the result."""
+    try:
+        return check()
+    except Cancelled:
+        raise
+    except DropIrisError as problem:
+        say(f"Note: the result could not be checked: {sentence_of(problem)}")
+        return {}
+
+
+def _trusted(row: StructureStatistics) -> str:
+    if row.trust is None or not row.trust.checked:
+        return ""
+    return f" (trust {row.trust.value:.2f}{', ' + row.trust.flag if row.trust.flag else ''})"
 
 
 def _check_dicom(job: Job) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import slicer
@@ -28,6 +27,7 @@ from dropiris.panels.sample_data import LoadedSample, load_sample, sample_for
 from dropiris.panels.scene_panel import ScenePanel
 from dropiris.panels.section import fill_places, order_tabs
 from dropiris.panels.stage import Controls
+from dropiris.panels.trust_words import TrustBox, to_check
 
 
 class ModulePanel(ModulePart, ScenePanel):
@@ -72,6 +72,7 @@ class ModulePanel(ModulePart, ScenePanel):
             self.ui, lambda: self.logic.models, lambda: self.logic.client, self.method, self._on_model, self.bar.begin
         )
         self.results = ResultsSection(self.ui, self.logic.history, self.tell, self.log.add, self.update)
+        self.trust = TrustBox(self.ui, self.trustCost())
         self.installation = InstallationButton(self.ui, self.logic.usesWorker, self._on_installed)
         self.ui.helpLabel.text = help_text(self.helpSteps())
         self.ui.sampleButton.connect("clicked(bool)", self._on_sample)
@@ -169,7 +170,7 @@ class ModulePanel(ModulePart, ScenePanel):
             return None
         shape, device = volume.GetImageData().GetDimensions(), self.device.device(self.parameters.device.value)
         measured, warm = self.device.measured, self.device.warm(entry.card)
-        affine, weights = own_affine(volume), weights_bytes(entry.folder)
+        affine, weights = own_affine(volume), weights_bytes(entry.folder, entry.features)
         return estimate(
             shape, volume.GetSpacing(), entry.card, device, measured, affine=affine, weights_bytes=weights, warm=warm
         )
@@ -214,8 +215,8 @@ class ModulePanel(ModulePart, ScenePanel):
         if self._running_model is not None:
             self.device.learn(self._running_model.card, self._wish, self._watch)
         seconds = _("Done in {seconds:.1f} s.").format(seconds=run.seconds)
-        check = _("Check every result before use.")
-        return f"{seconds} {self.done(run)} {check}"
+        said = [seconds, self.done(run), self.logic.remark, to_check(self.results.table.segmentation)]
+        return " ".join(filter(None, [*said, _("Check every result before use.")]))
 
     def _control(self, state: Controls) -> None:
         """Every control that is not the run bar's own."""
@@ -223,6 +224,7 @@ class ModulePanel(ModulePart, ScenePanel):
             widget.enabled = state.inputs_enabled
         new = self.parameters is None or self.parameters.outputMode is OutputMode.NEW
         self.ui.outputSelector.enabled = not new
+        self.trust.show(self.trustReason() if self.parameters is not None else "", state.inputs_enabled)
         self.results.control(state)
         self.control(state)
 
@@ -235,9 +237,9 @@ class ModulePanel(ModulePart, ScenePanel):
         found = node.GetSegmentation().GetNumberOfSegments()
         return _("{name} has {found} segments.").format(name=node.GetName(), found=found)
 
-    def showResult(self, segmentation: Any, volume: Any, trust: Mapping[str, str] | None = None) -> None:
-        """Show a result in the table and remember it with the scene; ``trust`` maps segment IDs to a word."""
-        self.results.show(segmentation, volume, trust if trust is not None else {})
+    def showResult(self, segmentation: Any, volume: Any) -> None:
+        """Show a result in the table and remember it with the scene."""
+        self.results.show(segmentation, volume)
         parameters = self.parameters if self.parameters is not None else self.logic.getParameterNode()
         with slicer.util.NodeModify(parameters.parameterNode):
             parameters.resultSegmentation, parameters.resultVolume = segmentation, volume

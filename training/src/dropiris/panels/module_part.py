@@ -43,6 +43,14 @@ class ModulePart:
         """The three steps of the Help section."""
         return ()
 
+    def trustCost(self) -> str:
+        """What a check of the result is and takes, for a tooltip."""
+        return ""
+
+    def trustReason(self) -> str:
+        """Why results of what is chosen cannot be checked, or ""."""
+        return ""
+
     def connectWidgets(self) -> None:
         """Connect what only this module has."""
 

@@ -13,6 +13,7 @@ class RunParameters:
     model: name of the model, "" for the first one that can be used.
     outputMode, outputSegmentation: where segments go; the segmentation counts only when one is asked for.
     device: where the network runs.
+    checkTrust: whether a result is checked after it was written, where that is possible.
     resultSegmentation, resultVolume: the last result, whose table is shown, and the scan it lies on.
     """
 
@@ -20,5 +21,6 @@ class RunParameters:
     outputMode: OutputMode = OutputMode.NEW
     outputSegmentation: vtkMRMLSegmentationNode
     device: DeviceChoice = DeviceChoice.AUTO
+    checkTrust: bool = True
     resultSegmentation: vtkMRMLSegmentationNode
     resultVolume: vtkMRMLScalarVolumeNode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import slicer
@@ -54,11 +54,11 @@ class ResultsSection:
         self.confirm: Callable[[str], bool] = _confirm
         ui.undoButton.connect("clicked(bool)", self._on_undo)
 
-    def show(self, segmentation: Any, volume: Any, trust: Mapping[str, str] | None = None) -> None:
-        """Show a result in the table, None for none; ``trust`` maps segment IDs to a word."""
+    def show(self, segmentation: Any, volume: Any) -> None:
+        """Show a result in the table, None for none."""
         if segmentation is not self.table.segmentation:
             self.export.say_nothing()
-        self.table.show(segmentation, volume, trust)
+        self.table.show(segmentation, volume)
 
     def control(self, state: Controls) -> None:
         """Bring the buttons in line with the stage, and with what there is."""

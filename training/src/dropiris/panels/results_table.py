@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import qt  # type: ignore[import-not-found]
@@ -11,6 +10,8 @@ from slicer.i18n import tr as _
 
 from dropiris.measure import StructureStatistics
 from dropiris.mrml.statistics import detached_result, segment_centre
+from dropiris.mrml.trust import read_trust
+from dropiris.panels import trust_words
 from dropiris.panels.background_job import BackgroundJob
 from dropiris.panels.colour_icon import colour_icon
 
@@ -35,7 +36,6 @@ class ResultsTable:
         self.volume: Any = None
         self.rows: list[StructureStatistics] = []
         self._ids: list[str] = []
-        self._trust: Mapping[str, str] = {}
         self._observed: list[tuple[Any, int]] = []
         self._job: BackgroundJob | None = None
         self._timer = qt.QTimer()
@@ -58,13 +58,9 @@ class ResultsTable:
         ui.measureButton.connect("clicked(bool)", self.measure)
         ui.show3DButton.connect("clicked(bool)", self._on_3d)
 
-    def show(self, segmentation: Any, volume: Any, trust: Mapping[str, str] | None = None) -> None:
-        """Show a result (None: nothing), and measure it when it is another one than before.
-
-        ``trust`` maps segment IDs to a word; its column is hidden without one.
-        """
-        self._trust = trust if trust is not None else (self._trust if segmentation is self.segmentation else {})
-        if segmentation is self.segmentation and volume is self.volume and trust is None:
+    def show(self, segmentation: Any, volume: Any) -> None:
+        """Show a result (None: nothing), and measure it when it is another one than before."""
+        if segmentation is self.segmentation and volume is self.volume:
             return
         self._stop()
         self.segmentation, self.volume = segmentation, volume
@@ -153,18 +149,24 @@ class ResultsTable:
         if len(self.rows) != len(self._ids):
             self.rows = []
         table = self.ui.resultsTable
-        table.setColumnHidden(TRUST, not self._trust)
+        trust = read_trust(self.segmentation)
+        table.setColumnHidden(TRUST, not trust)
         table.setRowCount(len(self._ids))
         table.setFixedHeight(LINE * (1 + min(max(len(self._ids), 2), LINES_SHOWN)) + 6)
         for row, segment_id in enumerate(self._ids):
             segment = segmentation.GetSegment(segment_id)
             cells = _in_words(self.rows[row]) if self.rows else ["…"] * 3 if self.volume is not None else [""] * 3
-            for column, text in enumerate([segment.GetName(), *cells, self._trust.get(segment_id, "")]):
+            about = trust.get(segment_id)
+            # Measured, it is known whether the segment still is what was checked.
+            said = self.rows[row].trust if self.rows else about.trust if about is not None else None
+            for column, text in enumerate([segment.GetName(), *cells, trust_words.in_words(said)]):
                 item = qt.QTableWidgetItem(text)
                 item.setTextAlignment(qt.Qt.AlignVCenter | (qt.Qt.AlignLeft if column == NAME else qt.Qt.AlignRight))
                 if column == NAME:
                     item.setIcon(colour_icon(segment.GetColor()))
                     item.setToolTip(segment.GetName())
+                if column == TRUST:
+                    item.setToolTip(trust_words.in_full(said))
                 table.setItem(row, column, item)
         for column in (VOLUME, VOXELS, MEAN, TRUST):
             table.resizeColumnToContents(column)
