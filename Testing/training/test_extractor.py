@@ -1,12 +1,10 @@
-"""Pretraining an extractor: what the loss asks for, what pairs show, and a file that DropGen takes."""
+"""Pretraining an extractor: what the loss asks for, what pairs show, and a bundle that DropGen takes."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from dropiris.data.label_maps import LabelledPairs, load_label_maps, window_of
 from dropiris.data.labelled_scan import LabelledScan, load_labelled_scan, looking_alike, surroundings, without_side
@@ -21,8 +19,11 @@ from dropiris.train.contrastive import (
     multi_positive_info_nce,
     sample_voxels,
 )
+from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.extractor_config import ExtractorConfig
-from dropiris.train.extractors import load_anatomix
+from dropiris.train.extractor_export import export_extractor
+from dropiris.train.extractors import build_extractor
+from dropiris.train.initial_weights import read_weights
 from dropiris.train.structure_naming import NamingAnatomix, naming_loss
 
 TINY = {"window": (32, 32, 32), "precision": "32-true", "accelerator": "cpu", "voxels": 32, "projection": 16}
@@ -30,7 +31,7 @@ TINY |= {"max_steps": 4, "checkpoint_every": 2, "validation_pairs": 1, "warmup_s
 
 
 def striped(stripes: np.ndarray) -> LabelledScan:
-    names = ("a", "a", *"bcdefghij", "extra cerebral 502")
+    names = ("a", "a", *"bcdefghij", "extra cerebral")
     alike = np.array([0, 1, 1, *range(2, 12)])
     voxel = np.array([1.0, 1.0, 2.0])
     return LabelledScan("stripes", np.ascontiguousarray(stripes), voxel, np.arange(1, 13), names, alike, "Stripes")
@@ -107,13 +108,13 @@ def test_features_are_read_at_the_sampled_voxels_of_both_views():
 def test_a_step_against_the_gradient_lowers_the_loss():
     torch.manual_seed(0)
     network = ContrastiveAnatomix([4, 1, 0], width=16)
-    labels, first, second = (part[None] for part in LabelledPairs([], (32, 32, 32), 0).pair(0, 0)[:3])
+    labels, images = (part[None] for part in LabelledPairs([], (32, 32, 32), 0).pair(0, 0)[:2])
     at_levels = [labels_at(labels, max(1, level)) for level in (4, 1, 0)]
     voxels = [sample_voxels(own, 64) for own in at_levels]
     theirs = [own.gather(1, where) for own, where in zip(at_levels, voxels, strict=True)]
     optimizer, losses = torch.optim.Adam(network.parameters(), 1e-3), []
     for _ in range(6):
-        loss = contrastive_loss(network(torch.cat([first, second]), voxels), theirs, 0.33)
+        loss = contrastive_loss(network(images.transpose(0, 1), voxels), theirs, 0.33)
         losses.append(float(loss.detach()))
         optimizer.zero_grad()
         loss.backward()
@@ -171,24 +172,24 @@ def test_left_and_right_are_rendered_alike_and_named_alike_and_heads_are_strippe
     stripes = np.broadcast_to((np.arange(60) // 5 + 1).astype(np.uint8)[:, None, None], (60, 50, 40))
     scan = striped(stripes)
     pairs = LabelledPairs([scan], (32, 32, 32), 0, windows=1.0, stripped=1.0)
-    assert pairs.names == ["", *sorted([*"abcdefghij", "extra cerebral 502"])]
+    assert pairs.names == ["", *sorted([*"abcdefghij", "extra cerebral"])]
     for step in range(6):
-        labels, first, _, names, possible = pairs.pair(step, 0)
+        labels, images, names, possible = pairs.pair(step, 0)
         assert not (labels == 12).any() and possible.all()
         assert torch.equal(names == 1, (labels == 1) | (labels == 2))
-        assert torch.equal(names == 0, labels == 0) and first.shape == (1, 32, 32, 32)
+        assert torch.equal(names == 0, labels == 0) and images.shape == (2, 32, 32, 32)
     bare = LabelledPairs([], (32, 32, 32), 0).pair(0, 0)
-    assert not bare[3].any() and not bare[4].any()
+    assert not bare[2].any() and not bare[3].any()
 
 
 def test_names_are_told_apart_only_among_those_that_a_dataset_draws():
     logits = torch.zeros(1, 2, 3)
     logits[..., 2] = 50.0  # would win, but belongs to another dataset
     possible = torch.tensor([[True, True, False]])
-    loss = naming_loss([logits], [torch.tensor([[1]])], possible)
+    loss = naming_loss([logits], [torch.tensor([[1]])], possible, [1])
     assert float(loss) == pytest.approx(math.log(2), abs=1e-4)
-    nothing = naming_loss([logits.requires_grad_()], [torch.tensor([[0]])], torch.zeros(1, 3, dtype=torch.bool))
-    assert float(nothing) == 0
+    nothing = naming_loss([logits.requires_grad_()], [torch.tensor([[0]])], torch.zeros(1, 3, dtype=torch.bool), [1])
+    assert float(nothing.detach()) == 0
     nothing.backward()
 
 
@@ -228,7 +229,7 @@ def test_the_probe_tells_collapsed_features_from_good_ones_where_cka_does_not():
     assert linear_probe(collapsed[:1000], labels[:1000], collapsed[1000:], labels[1000:]) < 0.4
 
 
-@pytest.mark.parametrize("naming", [0.0, 0.8])
+@pytest.mark.parametrize("naming", [0.0, 0.8, 1.0])
 def test_a_run_writes_an_extractor_that_dropgen_takes(blob_dataset, tmp_path, naming):
     config = ExtractorConfig(
         data=[blob_dataset],
@@ -240,19 +241,19 @@ def test_a_run_writes_an_extractor_that_dropgen_takes(blob_dataset, tmp_path, na
         windows=0.5,
         **TINY,
     )
-    path = train_extractor(config, tmp_path / "run")
-    assert path.name == "stable.safetensors" and set(load_file(path)) == set(AnatomixUNet().state_dict())
-    network = load_anatomix(path, "penultimate")
+    bundle = train_extractor(config, tmp_path / "run")
+    assert set(bundle.tensors()) == {f"extractor.{name}" for name in AnatomixUNet().state_dict()}
+    network = build_extractor(DropGenConfig(data=[blob_dataset], extractor=str(tmp_path / "run" / "stable")))
     assert network(torch.rand(1, 1, 32, 32, 32)).shape == (1, 16, 32, 32, 32)
-    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    assert card["training"]["datasets"]["Dataset901_Blobs"]["licence"] == "CC0 1.0"
-    assert 0 <= card["scores"]["probe"] <= 1 and card["network"]["layer"] == "penultimate"
+    card = bundle.card
+    assert card.training["datasets"]["Dataset901_Blobs"]["licence"] == "CC0 1.0"
+    assert 0 <= card.scores[0]["value"] <= 1 and card.network["layer"] == "penultimate" and card.method == "extractor"
 
 
 def test_random_shapes_need_no_data_and_a_resumed_run_ends_in_the_same_weights(tmp_path, monkeypatch):
     from dropiris.train import checkpoint
 
-    straight = load_file(train_extractor(ExtractorConfig(**TINY), tmp_path / "straight"))
+    straight = train_extractor(ExtractorConfig(**TINY), tmp_path / "straight").tensors()
     real = checkpoint.TrainingState.save
 
     def save_then_stop(self, step, **progress):
@@ -263,8 +264,11 @@ def test_random_shapes_need_no_data_and_a_resumed_run_ends_in_the_same_weights(t
     with pytest.raises(KeyboardInterrupt):
         train_extractor(ExtractorConfig(**TINY), tmp_path / "resumed")
     monkeypatch.setattr(checkpoint.TrainingState, "save", real)
-    resumed = load_file(train_extractor(ExtractorConfig(**TINY), tmp_path / "resumed"))
-    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    resumed = train_extractor(ExtractorConfig(**TINY), tmp_path / "resumed")
+    assert all(torch.equal(straight[name], value) for name, value in resumed.tensors().items())
+    # the checkpoint of a run, as the recipe export_extractor.py takes it
+    again = export_extractor(ExtractorConfig(**TINY), tmp_path, read_weights(tmp_path / "resumed" / "last.pt"), [], {})
+    assert again.card.sha256 == resumed.card.sha256 and not any("projections" in name for name in again.tensors())
 
 
 @pytest.mark.parametrize("setting", [{"levels": [3]}, {"levels": [1, 1]}, {"window": (40, 64, 64)}])

@@ -25,7 +25,7 @@ def synthesis_speed(side: int, runs: int, device: str = "cpu") -> list[Figure]:
     import torch
 
     from dropiris.data.shapes import LARGEST, draw_ensemble, structure_templates
-    from dropiris.data.synthesis import deform, two_views
+    from dropiris.data.synthesis import deform, rendered
     from dropiris.networks import AnatomixUNet
 
     rng, sides = np.random.default_rng(0), (side, side, side)
@@ -33,12 +33,12 @@ def synthesis_speed(side: int, runs: int, device: str = "cpu") -> list[Figure]:
     labels = draw_ensemble(sides, rng, templates, device=device)[None]
 
     def pair() -> None:
-        two_views(draw_ensemble(sides, rng, templates, device=device)[None], rng, label_count=LARGEST)
+        rendered(draw_ensemble(sides, rng, templates, device=device)[None], rng, label_count=LARGEST)
 
     network = AnatomixUNet().to(device)
 
     def step() -> None:
-        views = torch.cat(two_views(labels, np.random.default_rng(0), label_count=LARGEST))
+        views = rendered(labels, np.random.default_rng(0), label_count=LARGEST)
         with torch.autocast(device, torch.bfloat16):
             network(views).float().square().mean().backward()
         network.zero_grad(set_to_none=True)
@@ -49,7 +49,7 @@ def synthesis_speed(side: int, runs: int, device: str = "cpu") -> list[Figure]:
             lambda: draw_ensemble(sides, rng, templates, device=device),
         ),
         "bend": ("bending a label map", lambda: deform(labels, rng)),
-        "views": ("two views of it", lambda: two_views(labels, rng, label_count=LARGEST)),
+        "views": ("two views of it", lambda: rendered(labels, rng, label_count=LARGEST)),
     }
     taken = seconds_of(step, max(2, runs // 4), device)
     figures = [Figure("synthesis.step", "step of anatomix on a pair, bfloat16", median(taken), "s", runs=taken)]

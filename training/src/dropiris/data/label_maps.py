@@ -10,7 +10,7 @@ import torch
 from dropiris.data.labelled_scan import UNNAMED, LabelledScan, load_labelled_scan
 from dropiris.data.nnunet import Dataset
 from dropiris.data.shapes import LARGEST, Ensemble, draw_ensemble, structure_templates
-from dropiris.data.synthesis import Appearance, Deformation, deform, two_views
+from dropiris.data.synthesis import Appearance, Deformation, deform, rendered
 from dropiris.data.windows import Placement, cut_window, random_rotation
 from dropiris.errors import InputError
 
@@ -46,7 +46,7 @@ def load_label_maps(
 class LabelledPairs:
     """``pairs[step, index]`` is a label map rendered twice, and what its voxels are called.
 
-    (labels (D, H, W) uint8, two images (1, D, H, W) of them in [0, 1], names (D, H, W) int16, possible (N,) bool):
+    (labels (D, H, W) uint8, images (2, D, H, W) of them in [0, 1], names (D, H, W) int16, possible (N,) bool):
     names are places in :attr:`names`, 0 for what has none; ``possible`` are those that this dataset draws, none of
     them for an ensemble of shapes.
 
@@ -56,6 +56,8 @@ class LabelledPairs:
         May be empty: random shapes need none.
     windows : float
         Share of label maps that are windows of whole scans; the rest are ensembles.
+    views : int
+        1 leaves the second image out.
     stripped : float
         Share of windows of heads without what lies outside the brain.
     weights : dict, optional
@@ -68,13 +70,14 @@ class LabelledPairs:
         self, scans: Sequence[LabelledScan], side: Sequence[int], seed: int, windows: float = 0.3,
         ensemble: Ensemble | None = None, appearance: Appearance | None = None, on_device: bool = False,
         stripped: float = 0.0, weights: dict[str, float] | None = None, coarsest: float = 3.0,
+        views: int = 2,
     ):  # fmt: skip
         self.whole = [scan for scan in scans if len(scan.values) >= ENOUGH_LABELS]
         self.templates = [template for scan in scans for template in structure_templates(scan.labels)]
         self.side, self.seed, self.on_device = tuple(side), seed, on_device
         self.windows = windows if self.whole else 0.0
         self.ensemble, self.appearance = ensemble or Ensemble(), appearance or Appearance()
-        self.stripped, self.coarsest = stripped, coarsest
+        self.stripped, self.coarsest, self.views = stripped, coarsest, views
         self.label_count = max([LARGEST, *(len(scan.values) + 1 for scan in self.whole)])
         self.names = ["", *sorted({name for scan in self.whole for name in scan.names if name})]
         self._numbers = [self._of_names(scan) for scan in self.whole]
@@ -86,12 +89,12 @@ class LabelledPairs:
         return (torch.tensor(at),) if self.on_device else self.pair(*at)
 
     def pair(self, step: int, index: int, device: torch.device | str = "cpu") -> tuple[torch.Tensor, ...]:
-        """Labels, the two images of one place, names and possible names."""
+        """Labels, the images of one place, names and possible names."""
         rng = np.random.default_rng([self.seed, step, 1 + index])
         chosen = int(rng.choice(len(self.whole), p=self.shares)) if rng.random() < self.windows else None
         labels = self.draw(rng, chosen, device)[None]
         alike = None if chosen is None else self.whole[chosen].alike
-        first, second = two_views(labels, rng, self.appearance, self.label_count, alike)
+        images = rendered(labels, rng, self.appearance, self.label_count, alike, self.views)
         if chosen is None:
             names, possible = (
                 torch.zeros(labels.shape, dtype=torch.int16),
@@ -100,7 +103,7 @@ class LabelledPairs:
         else:
             names = self._numbers[chosen].to(device)[labels.long()]
             possible = self._possible[self.whole[chosen].dataset]
-        return labels[0], first[0], second[0], names[0].to(device), possible.to(device)
+        return labels[0], images[:, 0], names[0].to(device), possible.to(device)
 
     def made(self, batch: Sequence[torch.Tensor], device: torch.device) -> Sequence[torch.Tensor]:
         """The batch as it came, or made from its places on the device."""

@@ -21,6 +21,8 @@ UNNAMED = 0
 _OUTER = "extra cerebral"
 _SIDE = re.compile(r"\b(left|right|l|r)\b")
 _PART = re.compile(r"\bpart \d+$")
+# Parts of a head that only intensity tells apart: one name for all of them.
+_NUMBERED = re.compile(r"^(extra cerebral|unnamed) \d+$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class LabelledScan:
     ----------
     voxel : (3,) mm
     values : (n,) ids as the file numbers them; surroundings that were only guessed have negative ones.
-    names : (n,) what the ids are called without their side, "" for surroundings
+    names : (n,) what the ids are called without their side, "" for surroundings; several may share one
     alike : (n + 1,) whole numbers, the same for numbers with one intensity (left and right of a structure)
     dataset : name of the dataset
     """
@@ -72,6 +74,7 @@ def load_labelled_scan(case: Case, dataset: Dataset | None = None, clusters: int
     called = {} if dataset is None else {value: name for name, value in dataset.structures.items()}
     names = [without_side(called.get(int(value), f"label {value}")) for value in values]
     alike = looking_alike(names, [int(v) for v in values], dataset)
+    names = [_NUMBERED.sub(r"\1", name) for name in names]
     if clusters and volume is not None:
         extra = surroundings(grid.image_to_model(volume.array), numbered == 0, clusters)
         numbered = np.where(extra > 0, extra + len(values), numbered).astype(np.uint8)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from dropiris.volume import LabelMap, Volume
 
 @dataclass(frozen=True)
 class Case:
-    """One labelled scan of a dataset; ``image`` is None where only a label map exists."""
+    """One labelled scan of a dataset; ``image`` is None where only a label map exists.
+
+    ``merged`` are values that :meth:`read` puts in place of the file's; those it does not name become 0.
+    """
 
     name: str
     image: Path | None
     labels: Path
+    merged: Mapping[int, int] | None = None
 
     def read(self) -> tuple[Volume | None, LabelMap]:
         """Read both files; they share shape and affine.
@@ -36,7 +41,16 @@ class Case:
         if volume is not None and volume.shape != labels.shape:
             sizes = " and ".join(" x ".join(map(str, shape)) for shape in (volume.shape, labels.shape))
             raise InputError(f"{self.name}: image and label map differ in size ({sizes} voxels); correct them.")
+        if self.merged is not None:
+            labels = replace(labels, array=merge(labels.array, self.merged))
         return volume, labels
+
+
+def merge(labels: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
+    """A label array with its values replaced; those that ``values`` does not name become 0."""
+    present, where = np.unique(labels, return_inverse=True)
+    new = np.array([values.get(int(value), 0) for value in present], dtype=labels.dtype)
+    return new[where].reshape(labels.shape)
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,7 @@ class Dataset:
     modality: str = ""
     source: Any = ""
     partially_labelled: dict[str, list[str]] = field(default_factory=dict)
+    merged: Mapping[int, int] | None = None
 
     @classmethod
     def open(cls, folder: Path | str) -> Dataset:
@@ -91,10 +106,35 @@ class Dataset:
         name = path.name.removesuffix(".nii.gz")
         image = self.folder / f"images{split}" / f"{name}_{channel:04d}.nii.gz"
         if image.exists():
-            return Case(name, image, path)
+            return Case(name, image, path, self.merged)
         if image.parent.is_dir():
             raise InputError(f"{image} is missing, but its label map exists; add the image or remove the label map.")
-        return Case(name, None, path)
+        return Case(name, None, path, self.merged)
+
+    def merge(self, groups: Mapping[str, Sequence[str]]) -> Dataset:
+        """The dataset with other structures, each made of several of its own; what is in no group is background.
+
+        Raises
+        ------
+        InputError
+            A name that the dataset does not have.
+        """
+        if not groups:
+            return self
+        values: dict[int, int] = {}
+        for number, (group, names) in enumerate(groups.items(), start=1):
+            for name in names:
+                if name not in self.structures:
+                    near = get_close_matches(name, self.structures, n=1)
+                    hint = f"did you mean {near[0]!r}?" if near else "see its dataset.json."
+                    raise InputError(f"{self.folder} has no structure {name!r} to make {group!r} of; {hint}")
+                values[self.structures[name]] = number
+        partly = {
+            case: [group for group, names in groups.items() if set(names) <= set(drawn)]
+            for case, drawn in self.partially_labelled.items()
+        }
+        numbered = {group: number for number, group in enumerate(groups, start=1)}
+        return replace(self, structures=numbered, partially_labelled=partly, merged=values)
 
     def present(self, labels: np.ndarray) -> Iterator[tuple[str, int]]:
         """The dataset's structures that occur in a label array."""

@@ -125,19 +125,18 @@ def synthesise(
     return unit_range(noisy)[:, None]
 
 
-def two_views(
+def rendered(
     labels: torch.Tensor, rng: np.random.Generator, appearance: Appearance | None = None,
-    label_count: int | None = None, alike: np.ndarray | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """The same label maps in two unrelated contrasts with unrelated faults: twice (B, 1, D, H, W) in [0, 1].
+    label_count: int | None = None, alike: np.ndarray | None = None, views: int = 2,
+) -> torch.Tensor:  # fmt: skip
+    """The same label maps in unrelated contrasts with unrelated faults: (views * B, 1, D, H, W) in [0, 1].
 
     ``alike`` (n,) are groups of the first n labels that have one intensity in an image, as left and right have.
     """
     count = int(labels.amax()) + 1 if label_count is None else label_count
-    twice = torch.cat([labels, labels])
-    contrast = Contrast.draw(len(twice), count, rng)
-    images = synthesise(twice, contrast if alike is None else contrast.shared(alike), rng, appearance)
-    return images[: len(labels)], images[len(labels) :]
+    several = torch.cat([labels] * views)
+    contrast = Contrast.draw(len(several), count, rng)
+    return synthesise(several, contrast if alike is None else contrast.shared(alike), rng, appearance)
 
 
 def paint(labels: torch.Tensor, contrast: Contrast, generator: torch.Generator) -> torch.Tensor:

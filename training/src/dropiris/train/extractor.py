@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 
-from dropiris import __version__
 from dropiris.data.label_maps import LabelledPairs, load_label_maps
 from dropiris.data.nnunet import Dataset
 from dropiris.data.shapes import Ensemble
 from dropiris.evaluate.representations import linear_cka, linear_probe
+from dropiris.models.bundle import Bundle
 from dropiris.networks import AnatomixUNet
 from dropiris.networks.views import stable_features
 from dropiris.train.contrastive import contrastive_loss, labels_at, sample_voxels
 from dropiris.train.engine import TrainingRun, Weights
 from dropiris.train.extractor_config import ExtractorConfig
+from dropiris.train.extractor_export import export_extractor, extractor_weights
 from dropiris.train.schedules import cosine_schedule
 from dropiris.train.structure_naming import NamingAnatomix, naming_loss
 
-_OWN = "model."  # what a run's weights call the extractor's; projections have another name
 
-
-def train_extractor(config: ExtractorConfig, run_folder: Path) -> Path:
-    """Pretrain and write ``<name>.safetensors``, which DropGen takes as ``extractor=FILE``, and its card beside it."""
+def train_extractor(config: ExtractorConfig, run_folder: Path) -> Bundle:
+    """Pretrain and write the bundle ``<name>``, which DropGen and stable Iris take as ``extractor=FOLDER``."""
     with TrainingRun(config, run_folder) as run:
         datasets = [Dataset.open(folder) for folder in config.data]
         pairs = labelled_pairs(config, datasets)
@@ -36,23 +32,31 @@ def train_extractor(config: ExtractorConfig, run_folder: Path) -> Path:
         schedule = cosine_schedule(optimizer, config)
         model = run.prepare(network, optimizer, schedule, clip=2.0, validate=lambda weights: probe(weights)["probe"])
 
-        count = max(config.voxels, config.named_voxels if config.naming else 0)
+        contrastive = config.naming < 1
         for _, batch in run.batches(pairs):
-            # one label map, two unrelated contrasts
-            labels, first, second, names, possible = pairs.made(batch, run.device)
-            at_levels = [labels_at(labels, max(1, level)) for level in config.levels]
+            labels, images, names, possible = pairs.made(batch, run.device)
+            images = images.transpose(0, 1).flatten(0, 1)[:, None]  # one label map, two unrelated contrasts
+            maps = names if config.naming == 1 else labels
+            at_levels = [labels_at(maps, max(1, level)) for level in config.levels]
+            count = max(config.voxels, config.named_voxels if config.naming else 0)
             voxels = [sample_voxels(own, count, config.balanced) for own in at_levels]
-            features, logits = model(torch.cat([first, second]), voxels, config.voxels)
-            theirs = [own.gather(1, where) for own, where in zip(at_levels, voxels, strict=True)]
-            called = [labels_at(names, max(1, level)) for level in config.levels]
-            called = [own.gather(1, where) for own, where in zip(called, voxels, strict=True)]
-            alike = contrastive_loss(features, [own[:, : config.voxels] for own in theirs], config.temperature)
-            run.step((1 - config.naming) * alike + config.naming * naming_loss(logits, called, possible))
+            features, logits = model(images, voxels, config.voxels if contrastive else 0)
+            loss = torch.zeros((), device=run.device)
+            if contrastive:
+                theirs = [
+                    own.gather(1, where[:, : config.voxels]) for own, where in zip(at_levels, voxels, strict=True)
+                ]
+                loss = loss + (1 - config.naming) * contrastive_loss(features, theirs, config.temperature)
+            if config.naming:
+                called = [labels_at(names, max(1, level)) for level in config.levels]
+                called = [own.gather(1, where) for own, where in zip(called, voxels, strict=True)]
+                loss = loss + config.naming * naming_loss(logits, called, possible, config.levels)
+            run.step(loss)
         weights = run.weights()
         if run.fabric.is_global_zero:
             export_extractor(config, run_folder, weights, datasets, probe(weights))
         run.fabric.barrier()
-    return run_folder / f"{config.name}.safetensors"
+    return Bundle.open(run_folder / config.name)
 
 
 def labelled_pairs(config: ExtractorConfig, datasets: list[Dataset], split: str = "Tr", seed: int = 0) -> LabelledPairs:
@@ -67,6 +71,7 @@ def labelled_pairs(config: ExtractorConfig, datasets: list[Dataset], split: str 
         stripped=config.stripped,
         weights=config.weights or None,
         coarsest=config.coarsest,
+        views=2 if config.naming < 1 or split != "Tr" else 1,
     )
 
 
@@ -87,47 +92,15 @@ class Probe:
         network.load_state_dict(extractor_weights(weights))
         network.eval()
         found: dict[str, list[float]] = {"probe": [], "cka": [], "probe_raw": [], "cka_raw": []}
-        for labels, *images in (pair[:3] for pair in self.pairs):
+        for labels, images, *_ in self.pairs:
             draws = torch.Generator().manual_seed(0)
             flat = labels.flatten().long()
             # fitted on half of the voxels in one contrast, tested on the others in the other contrast
             where = torch.multinomial(1.0 / torch.bincount(flat).float()[flat], 4000, generator=draws)
             fit, test = where.chunk(2)
-            features = [stable_features(network, image[None])[0].flatten(1).T for image in images]
+            features = [stable_features(network, image[None, None])[0].flatten(1).T for image in images]
             raw = [image.flatten()[:, None] for image in images]
             for name, (one, two) in {"": features, "_raw": raw}.items():
                 found[f"probe{name}"].append(linear_probe(one[fit], flat[fit], two[test], flat[test]))
                 found[f"cka{name}"].append(linear_cka(one[where], two[where]))
         return {name: round(sum(values) / len(values), 4) for name, values in found.items()}
-
-
-def extractor_weights(weights: Weights) -> Weights:
-    """The extractor's own weights of a run's; projections are left behind."""
-    return {name: value for name, value in weights.items() if name.startswith(_OWN)}
-
-
-def export_extractor(
-    config: ExtractorConfig, run_folder: Path, weights: Weights, datasets: list[Dataset], scores: dict[str, float]
-) -> Path:
-    """Write the weights (float16 matrices) and a JSON card that says what they were made from."""
-    sources = {d.name: {"licence": d.licence, "modality": d.modality, "source": d.source} for d in datasets}
-    settings = config.model_dump(mode="json", exclude={"data", "card", "structures", "name", "title", "accelerator"})
-    card = {
-        "name": config.name,
-        "version": config.version,
-        "title": config.title or config.name,
-        **config.card,
-        "network": {"name": "AnatomixUNet", "layer": config.extractor_layer},
-        "training": {"datasets": sources, "settings": settings, "dropiris": __version__},
-        "scores": scores,
-    }
-    path = run_folder / f"{config.name}.safetensors"
-    own = extractor_weights(weights)
-    half = {k: (v.half() if v.is_floating_point() and v.ndim > 1 else v).cpu().contiguous() for k, v in own.items()}
-    temporary = path.with_suffix(".part")
-    # bytes of our own: safetensors' save_file makes a file that only its owner may read
-    temporary.write_bytes(save(half, metadata={"format": "pt", "name": config.name, "version": config.version}))
-    os.replace(temporary, path)
-    temporary.write_text(json.dumps(card, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    os.replace(temporary, path.with_suffix(".json"))
-    return path

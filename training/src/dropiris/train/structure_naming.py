@@ -40,46 +40,53 @@ class NamingAnatomix(ContrastiveAnatomix):
     def forward(  # type: ignore[override]
         self, images: torch.Tensor, voxels: Sequence[torch.Tensor], compared: int
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Images of both views (2 B, 1, D, H, W) and, per level, voxels (B, N), to what is compared and what is named.
+        """Images of all views (V B, 1, D, H, W) and, per level, voxels (B, N), to what is compared and what is named.
 
         Returns
         -------
-        features : per level, (B, 2 n, width) of the first n = ``compared`` voxels, projected
-        logits : per level, (B, 2 N, names)
+        features : per level, (B, V n, width) of the first n = ``compared`` voxels, projected; [] if none are
+        logits : per level, (B, V N, names)
         """
         kept: dict[int, torch.Tensor] = dict.fromkeys(self.layers, images)
         self.run(images, max(self.layers) + 1, kept)
         features, logits = [], []
         for layer, project, head, where in zip(self.layers, self.projections, self.heads, voxels, strict=True):
-            raw = read(kept[layer], where[:, :compared])
-            projected = project(raw.flatten(0, 1)).unflatten(0, raw.shape[:2])
-            features.append(torch.cat(projected.chunk(2), dim=1))
-            logits.append(torch.cat(head(read(instance_norm(kept[layer].float()), where)).chunk(2), dim=1))
+            views = len(images) // len(where)
+            if compared:
+                raw = read(kept[layer], where[:, :compared])
+                projected = project(raw.flatten(0, 1)).unflatten(0, raw.shape[:2])
+                features.append(torch.cat(projected.chunk(views), dim=1))
+            logits.append(torch.cat(head(read(instance_norm(kept[layer].float()), where)).chunk(views), dim=1))
         return features, logits
 
 
 def read(level: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """Features (2 B, C, ...) of a level at voxels (B, N) of both views: (2 B, N, C)."""
+    """Features (V B, C, ...) of a level at voxels (B, N) of every view: (V B, N, C)."""
     flat = level.flatten(2)
-    return flat.gather(2, where.repeat(2, 1)[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)
+    where = where.repeat(len(flat) // len(where), 1)
+    return flat.gather(2, where[:, None].expand(-1, flat.shape[1], -1)).transpose(1, 2)
 
 
-def naming_loss(logits: Sequence[torch.Tensor], names: Sequence[torch.Tensor], possible: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy over the names a dataset draws, mean over levels.
+def naming_loss(
+    logits: Sequence[torch.Tensor], names: Sequence[torch.Tensor], possible: torch.Tensor, levels: Sequence[int]
+) -> torch.Tensor:
+    """Cross-entropy over the names a dataset draws, mean over levels, each weighing as much as its resolution.
 
     Parameters
     ----------
-    logits : per level, (B, 2 N, names)
+    logits : per level, (B, V N, names)
     names : per level, (B, N)
     possible : (B, names) bool
         Others are left out of the softmax: what one dataset names is background in another. Images of nothing that
         has a name count 0.
+    levels : strides; 0, the output, is as fine as 1
     """
     counted = possible.any(dim=1)
     if not counted.any():
         return sum((own.sum() * 0.0 for own in logits), torch.zeros((), device=possible.device))
-    losses = []
-    for own, truth in zip(logits, names, strict=True):
+    total, weights = torch.zeros((), device=possible.device), [1 / max(1, level) for level in levels]
+    for own, truth, weight in zip(logits, names, weights, strict=True):
         masked = own.float().masked_fill(~possible[:, None], -1e4)[counted]
-        losses.append(F.cross_entropy(masked.flatten(0, 1), torch.cat([truth, truth], 1)[counted].long().flatten()))
-    return torch.stack(losses).mean()
+        wanted = truth.repeat(1, own.shape[1] // truth.shape[1])[counted]
+        total = total + weight / sum(weights) * F.cross_entropy(masked.flatten(0, 1), wanted.long().flatten())
+    return total
