@@ -81,17 +81,29 @@ def _retrieve(
     if len(tasks) == 1:
         return segmenter.segment(volume, pool, None, progress, cancel)
     drawn = tasks[int(np.random.default_rng(seed).integers(len(tasks)))]
-    known = [name for name in pool.names if name in drawn.names]
-    chosen = pool
-    if known:
-        first = segmenter.segment(volume, drawn.subset(known), None, _part(progress, 0.0, 0.5), cancel)
-        present = [s for s in first.structures if (first.array == s.label).any()]
-        if present:
-            found = Reference(volume, (LabelMap(first.array, first.affine, tuple(present)),))
-            spacing = {s.name: float(drawn.spacing[drawn.names.index(s.name)]) for s in present}
-            query = segmenter.encode_at(found, spacing, progress=ignore_progress, cancel=cancel)
-            chosen = nearest(query, tasks, pool)
+    query = own_embedding(segmenter, volume, drawn, pool.names, _part(progress, 0.0, 0.5), cancel)
+    chosen = pool if query is None else nearest(query, tasks, pool)
     return segmenter.segment(volume, chosen, None, _part(progress, 0.5, 1.0), cancel)
+
+
+def own_embedding(
+    segmenter: IrisSegmenter, volume: Volume, drawn: TaskEmbedding, names: Sequence[str],
+    progress: ProgressCallback = ignore_progress, cancel: CancelToken | None = None,
+) -> TaskEmbedding | None:  # fmt: skip
+    """The scan's embedding of the named structures by the masks that one reference's task finds in it.
+
+    None where it finds none of them.
+    """
+    known = [name for name in names if name in drawn.names]
+    if not known:
+        return None
+    first = segmenter.segment(volume, drawn.subset(known), None, progress, cancel)
+    present = [s for s in first.structures if (first.array == s.label).any()]
+    if not present:
+        return None
+    found = Reference(volume, (LabelMap(first.array, first.affine, tuple(present)),))
+    spacing = {s.name: float(drawn.spacing[drawn.names.index(s.name)]) for s in present}
+    return segmenter.encode_at(found, spacing, progress=ignore_progress, cancel=cancel)
 
 
 def nearest(
