@@ -59,8 +59,9 @@ class IrisICLWidget(ModulePanel):
 
     def trustCost(self):
         return _(
-            "Takes the result as the example and segments the reference back with it, where the truth is known; tells "
-            "for each structure how well that works. Takes a few windows more; uncheck it to save the time."
+            "Takes the result as the example and segments the reference back with it, where the truth is known, and "
+            "the scan again; tells for each structure how well that works. Takes a few windows more; uncheck it to "
+            "save the time."
         )
 
     def trustReason(self):

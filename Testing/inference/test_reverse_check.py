@@ -10,8 +10,8 @@ import torch
 from dropiris.errors import Cancelled, InputError
 from dropiris.inference.devices import Device
 from dropiris.inference.iris_segmenter import IrisSegmenter
-from dropiris.inference.reference_windows import load_windows, save_windows
-from dropiris.inference.reverse_check import reverse_check
+from dropiris.inference.reference_windows import load_reference, save_reference
+from dropiris.inference.reverse_check import reverse_check, see
 from dropiris.intensity import IntensityRule
 from dropiris.models.bundle import write_bundle
 from dropiris.models.card import ModelCard
@@ -62,9 +62,10 @@ def segmenter(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def windows(segmenter):
+def seen(segmenter):
     volume, labels = query()
-    return segmenter.reference_windows(Reference(volume, (labels,)), SPACING)
+    made = segmenter.reference_windows(Reference(volume, (labels,)), SPACING)
+    return see(segmenter, segmenter.encode_windows(made, (DARK, BRIGHT)), made)
 
 
 def query(labels=None):
@@ -73,28 +74,41 @@ def query(labels=None):
     return Volume(image, affine, "boxes"), LabelMap(truth if labels is None else labels, affine, (DARK, BRIGHT))
 
 
-def test_a_true_result_leads_back_whole_and_exchanged_labels_lead_nowhere(segmenter, windows):
+def test_a_true_result_leads_back_whole_and_exchanged_labels_lead_nowhere(segmenter, seen):
     volume, labels = query()
-    report = reverse_check(segmenter, volume, labels, SPACING, [windows])
+    report = reverse_check(segmenter, volume, labels, SPACING, [seen])
     assert report.values == {"dark box": 1.0, "bright box": 1.0} and report.why == ""
     assert report.voxels["dark box"] == int((labels.array == 1).sum())
     wrong = np.where(labels.array == 1, 2, np.where(labels.array == 2, 1, 0)).astype(np.uint8)
-    report = reverse_check(segmenter, *query(wrong), SPACING, [windows])
+    report = reverse_check(segmenter, *query(wrong), SPACING, [seen])
     assert max(report.values.values()) < 0.1
 
 
-def test_the_better_of_two_references_counts(segmenter, windows):
-    black = [replace(window, image=torch.zeros_like(window.image)) for window in windows]
-    report = reverse_check(segmenter, *query(), SPACING, [black, windows, black])
+def test_a_result_that_leads_back_but_not_to_itself_counts_as_what_it_is_of_the_scan(segmenter, seen):
+    part = query()[1].array.copy()
+    part[20:30][part[20:30] == 1] = 0  # the other half is as dark, so it is found with it
+    value = reverse_check(segmenter, *query(part), SPACING, [seen]).values["dark box"]
+    assert value == pytest.approx(2 / 3)
+
+
+def test_of_what_the_reference_itself_reaches_the_share_counts(segmenter, seen):
+    half = replace(seen, own={**seen.own, "dark box": 0.5})
+    assert reverse_check(segmenter, *query(), SPACING, [half]).values["dark box"] == 1.0
+
+
+def test_the_better_of_two_references_counts(segmenter, seen):
+    black = [replace(window, image=torch.zeros_like(window.image)) for window in seen.windows]
+    other = replace(seen, windows=black)
+    report = reverse_check(segmenter, *query(), SPACING, [other, seen, other])
     assert report.values == {"dark box": 1.0, "bright box": 1.0}
 
 
-def test_what_was_not_found_has_no_trust_and_what_has_no_reference_no_number(segmenter, windows):
+def test_what_was_not_found_has_no_trust_and_what_has_no_reference_no_number(segmenter, seen):
     volume, labels = query()
     labels = replace(labels, structures=(*labels.structures, Structure(3, "third")))
     labels.array[labels.array == 2] = 0
     labels.array[0, 0, 0] = 3
-    report = reverse_check(segmenter, volume, labels, {**SPACING, "third": 1.0}, [windows])
+    report = reverse_check(segmenter, volume, labels, {**SPACING, "third": 1.0}, [seen])
     assert report.values == {"dark box": 1.0, "bright box": 0.0, "third": None}
     assert "third cannot be checked" in report.why and "add the reference itself" in report.why
     calibrated = replace(segmenter.card, trust={"threshold": 0.5})
@@ -111,20 +125,21 @@ def test_a_saved_task_alone_cannot_be_checked(segmenter):
     assert set(report.values.values()) == {None} and "saved task" in report.why
 
 
-def test_cancel_stops_it(segmenter, windows):
+def test_cancel_stops_it(segmenter, seen):
     cancel = CancelToken()
     cancel.cancel()
     with pytest.raises(Cancelled):
-        reverse_check(segmenter, *query(), SPACING, [windows], cancel=cancel)
+        reverse_check(segmenter, *query(), SPACING, [seen], cancel=cancel)
 
 
-def test_windows_survive_a_file_and_a_damaged_one_says_so(segmenter, windows, tmp_path):
-    path = save_windows(windows, tmp_path / "reference.windows")
-    for before, after in zip(windows, load_windows(path), strict=True):
+def test_windows_survive_a_file_and_a_damaged_one_says_so(segmenter, seen, tmp_path):
+    path = save_reference(seen, tmp_path / "reference.windows")
+    again = load_reference(path)
+    assert again.own == seen.own == {"dark box": 1.0, "bright box": 1.0}
+    for before, after in zip(seen.windows, again.windows, strict=True):
         assert (after.names, after.spacing) == (before.names, before.spacing)
         assert torch.allclose(after.image, before.image, atol=1e-3) and torch.equal(after.masks, before.masks)
-    report = reverse_check(segmenter, *query(), SPACING, [load_windows(path)])
-    assert report.values == {"dark box": 1.0, "bright box": 1.0}
+    assert reverse_check(segmenter, *query(), SPACING, [again]).values == {"dark box": 1.0, "bright box": 1.0}
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="missing or damaged"):
-        load_windows(path)
+        load_reference(path)

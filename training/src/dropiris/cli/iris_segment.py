@@ -17,7 +17,7 @@ from dropiris.cli.trust import judged
 
 if TYPE_CHECKING:
     from dropiris.inference import IrisSegmenter, TaskEmbedding
-    from dropiris.inference.reference_windows import ReferenceWindow
+    from dropiris.inference.reference_windows import SeenReference
     from dropiris.models.bundle import Bundle
     from dropiris.progress import CancelToken, ProgressCallback
     from dropiris.volume import LabelMap, Reference, Volume
@@ -90,16 +90,16 @@ def segment(
 
     segmenter = IrisSegmenter(bundle, device=device.value)
     way = strategy.value
-    windows: list[list[ReferenceWindow]] = []
+    seen: list[SeenReference] = []
     if references:
-        tasks, windows = encode_each(segmenter, references)
+        tasks, seen = encode_each(segmenter, references, trust)
     if strategy is Strategy.tune:
         tasks, way = [tuned(segmenter, tasks, references)], Strategy.one_shot.value
     mean = average(tasks[:1] if way == Strategy.one_shot.value else tasks)
     spacing = dict(zip(mean.names, mean.spacing.tolist(), strict=True))
 
     def check(volume: Volume, labels: LabelMap, progress: ProgressCallback, cancel: CancelToken) -> Trusted:
-        return judged(reverse_check(segmenter, volume, labels, spacing, windows, progress, cancel), bundle)
+        return judged(reverse_check(segmenter, volume, labels, spacing, seen, progress, cancel), bundle)
 
     run(
         jobs,
@@ -121,20 +121,22 @@ def remembered_task(bundle: Bundle, classes: list[str]) -> TaskEmbedding:
 
 
 def encode_each(
-    segmenter: IrisSegmenter, references: list[Reference]
-) -> tuple[list[TaskEmbedding], list[list[ReferenceWindow]]]:
+    segmenter: IrisSegmenter, references: list[Reference], keep: bool = False
+) -> tuple[list[TaskEmbedding], list[SeenReference]]:
     """One task per reference, all at one working spacing per structure, so that they can be averaged or compared.
 
-    Also what each was encoded from.
+    ``keep`` also gives what a check of results needs of each.
     """
+    from dropiris.inference.reverse_check import see
+
     spacing = segmenter.working_spacings(references)
     tasks, seen = [], []
     with progress_bar("References") as progress:
         for reference in references:
-            names = {s.name: spacing[s.name] for s in reference.structures}
-            windows = segmenter.reference_windows(reference, names)
-            tasks.append(segmenter.encode_windows(windows, reference, names, progress))
-            seen.append(windows)
+            windows = segmenter.reference_windows(reference, {s.name: spacing[s.name] for s in reference.structures})
+            tasks.append(segmenter.encode_windows(windows, reference.structures, reference.volume.name, progress))
+            if keep:
+                seen.append(see(segmenter, tasks[-1], windows))
     return tasks, seen
 
 

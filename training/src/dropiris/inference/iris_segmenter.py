@@ -105,15 +105,18 @@ class IrisSegmenter:
         progress: ProgressCallback = ignore_progress, cancel: CancelToken | None = None,
     ) -> TaskEmbedding:  # fmt: skip
         """Encode one reference's named structures, each at the given working voxel size (mm)."""
-        return self.encode_windows(self.reference_windows(reference, spacing), reference, spacing, progress, cancel)
+        kept = [s for s in reference.structures if s.name in spacing]
+        windows = self.reference_windows(reference, spacing)
+        return self.encode_windows(windows, kept, reference.volume.name, progress, cancel)
 
     def encode_windows(
-        self, windows: Sequence[ReferenceWindow], reference: Reference, spacing: dict[str, float],
+        self, windows: Sequence[ReferenceWindow], structures: Sequence[Structure], source: str = "",
         progress: ProgressCallback = ignore_progress, cancel: CancelToken | None = None,
     ) -> TaskEmbedding:  # fmt: skip
-        """Encode a reference from its windows."""
+        """Encode a reference called ``source`` from its windows, which show all of ``structures``."""
         sums: dict[str, np.ndarray] = {}
         seen: dict[str, float] = {}
+        spacing: dict[str, float] = {}
         for window in windows:
             if cancel is not None:
                 cancel.raise_if_cancelled()
@@ -122,14 +125,14 @@ class IrisSegmenter:
             for one, name, volume in zip(encoded, window.names, window.masks.sum((1, 2, 3)).tolist(), strict=True):
                 sums[name] = sums.get(name, 0) + volume * one
                 seen[name] = seen.get(name, 0) + volume
-        kept = [s for s in reference.structures if s.name in spacing]
+                spacing[name] = window.spacing
         return TaskEmbedding(
-            tokens=np.stack([sums[s.name] / seen[s.name] for s in kept]),
-            structures=numbered(kept),
-            spacing=np.array([spacing[s.name] for s in kept]),
+            tokens=np.stack([sums[s.name] / seen[s.name] for s in structures]),
+            structures=numbered(structures),
+            spacing=np.array([spacing[s.name] for s in structures]),
             model=self.card.name,
             version=self.card.version,
-            sources=(reference.volume.name,) if reference.volume.name else (),
+            sources=(source,) if source else (),
         )
 
     def reference_windows(self, reference: Reference, spacing: dict[str, float]) -> list[ReferenceWindow]:

@@ -1,9 +1,14 @@
-"""Does a result lead back to its reference? The reverse check of IrisICL, the number beside each structure.
+"""Does a result lead back to its reference, and to itself? The reverse check of IrisICL, the number beside a structure.
 
-The scan is encoded with its own result as if that were true, and this embedding segments the reference, where the
-truth is known: reverse classification accuracy (Valindria et al., IEEE TMI 2017) with Iris in the place of their
-classifiers. A wrong result teaches the wrong thing and finds little in the reference. It costs a window for each group
-of structures of the scan and the windows that the reference was encoded with: no pass over either scan.
+The scan is encoded with its own result as if that were true. This embedding then segments
+
+- the reference, where the truth is known: reverse classification accuracy (Valindria et al., IEEE TMI 2017) with Iris
+  in the place of their classifiers, as a share of what the reference's own embedding reaches there;
+- the scan itself, which must give the result again.
+
+The lower of both counts. The way back alone does not tell enough: a network knows the structures it was trained on too
+well, and finds them from a wrong example. It costs a few windows: no pass over either scan. What was measured stands
+in training/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import torch
 
 from dropiris.inference.decisions import largest_positive
 from dropiris.inference.iris_segmenter import IrisSegmenter
-from dropiris.inference.reference_windows import ReferenceWindow
+from dropiris.inference.reference_windows import ReferenceWindow, SeenReference
 from dropiris.inference.task_embedding import TaskEmbedding
 from dropiris.progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from dropiris.trust import REVERSE, TrustReport, voxels_of
@@ -29,11 +34,11 @@ def reverse_check(
     volume: Volume,
     labels: LabelMap,
     spacing: Mapping[str, float],
-    references: Sequence[Sequence[ReferenceWindow]],
+    references: Sequence[SeenReference],
     progress: ProgressCallback = ignore_progress,
     cancel: CancelToken | None = None,
 ) -> TrustReport:
-    """Segment each reference back from a result: Dice (0 to 1) of every structure.
+    """Segment reference and scan back from a result: 0 to 1 for every structure, 1 as well as the reference itself.
 
     Of several references the best match counts (as in Valindria et al.): one that is unlike the scan gives a low
     number for reasons that are not the result's.
@@ -44,8 +49,8 @@ def reverse_check(
         The scan and its result, on the scan's grid.
     spacing : mapping of str to float
         Working voxel size (mm) at which each structure was segmented.
-    references : sequence of sequence of ReferenceWindow
-        Of each reference what it was encoded from; empty where only saved tasks were used.
+    references : sequence of SeenReference
+        Empty where only saved tasks were used.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def reverse_check(
         Within one window.
     """
     names = [s.name for s in labels.structures]
-    known = {name for windows in references for window in windows for name in window.names}
+    known = {name for reference in references for name in reference.own}
     if not known.intersection(names):
         return TrustReport.unavailable(REVERSE, names, f"{NO_IMAGE[0].upper()}{NO_IMAGE[1:]}.")
     voxels = voxels_of(labels)
@@ -64,21 +69,29 @@ def reverse_check(
     if checked:
         progress(Progress(STAGE))
         result = Reference(volume, (LabelMap(labels.array, labels.affine, checked),))
-        task = segmenter.encode_at(result, {s.name: spacing[s.name] for s in checked}, cancel=cancel)
-        for n, windows in enumerate(references):
+        windows = segmenter.reference_windows(result, {s.name: spacing[s.name] for s in checked})
+        task = segmenter.encode_windows(windows, checked, cancel=cancel)
+        again = segment_back(segmenter, task, windows, cancel)
+        for n, reference in enumerate(references):
             progress(Progress(STAGE, (n + 1) / (len(references) + 1)))
-            for name, dice in segment_back(segmenter, task, windows, cancel).items():
-                values[name] = max(dice, values[name] or 0.0)
+            for name, dice in segment_back(segmenter, task, reference.windows, cancel).items():
+                share = dice / max(reference.own[name], 1e-6)
+                values[name] = max(min(share, again[name]), values[name] or 0.0)
     progress(Progress(STAGE, 1.0))
     unchecked = [name for name in names if name not in known]
     why = f"{', '.join(unchecked)} cannot be checked: {NO_IMAGE}." if unchecked else ""
     return TrustReport(REVERSE, values, voxels, why)
 
 
+def see(segmenter: IrisSegmenter, task: TaskEmbedding, windows: Sequence[ReferenceWindow]) -> SeenReference:
+    """What to keep of a reference that was encoded as ``task`` from ``windows``."""
+    return SeenReference(windows, segment_back(segmenter, task, windows))
+
+
 def segment_back(
     segmenter: IrisSegmenter, task: TaskEmbedding, windows: Sequence[ReferenceWindow], cancel: CancelToken | None = None
 ) -> dict[str, float]:
-    """Dice of a task's structures in the windows of a reference; all structures of a window compete, as in a scan."""
+    """Dice of a task's structures in the windows of a labelled scan; all structures of a size compete, as in a scan."""
     shared: dict[str, float] = {}
     sizes: dict[str, float] = {}
     for size in sorted({window.spacing for window in windows}):

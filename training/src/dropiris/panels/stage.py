@@ -56,7 +56,8 @@ def controls(stage: Stage, what: str, missing: str = "") -> Controls:
     if stage is Stage.INCOMPLETE:
         return Controls(False, missing, missing, False, True, True, False)
     if stage is Stage.RUNNING:
-        return Controls(False, _("Working…"), _("Cancel stops at once and changes nothing"), True, False, False, True)
+        tip = _("Cancel stops at once; only a result that is there already stays")
+        return Controls(False, _("Working…"), tip, True, False, False, True)
     if stage is Stage.CANCELLING:
         return Controls(False, _("Cancelling…"), _("Waiting for the worker to stop"), False, False, False, True)
     tip = _("{what}; nothing you have is changed unless you ask for it").format(what=what)

@@ -33,8 +33,8 @@ def in_full(trust: StructureTrust | None) -> str:
         return _("A saved task holds no image to check against: add the reference itself.")
     if trust.check == REVERSE:
         meaning = _(
-            "Reverse check: this result, taken as the example, segments the reference; Dice as a share of what the "
-            "reference itself reaches: {value:.3f}."
+            "Reverse check: taken as the example, this result finds the structure in the reference and in the scan "
+            "again; the lower of both Dice is {value:.3f}, where 1 is as well as the reference itself."
         )
     else:
         meaning = _("View agreement: Dice between this result and those of parts of what the model sees: {value:.3f}.")
@@ -53,7 +53,8 @@ def to_check(segmentation: Any) -> str:
         return ""
     names = ", ".join(segmentation.GetSegmentation().GetSegment(key).GetName() for key in found)
     views = next(iter(found.values())).check == VIEWS
-    why = _("parts of what the model sees disagree") if views else _("the result does not lead back to the reference")
+    back = _("the result does not lead back to itself or to the reference")
+    why = _("parts of what the model sees disagree") if views else back
     return _("Check {names} first: {why}.").format(names=names, why=why)
 
 

@@ -24,7 +24,6 @@ def handlers() -> dict[str, Handler]:
         "ping": ping,
         "doctor": doctor,
         "import_dropgen": import_dropgen,
-        "import_dropgen": import_dropgen,
         "segment_dropgen": segment_dropgen,
         "encode_iris": encode_iris,
         "segment_iris": segment_iris,
@@ -84,16 +83,6 @@ def import_dropgen(call: Call) -> dict[str, Any]:
     return {"folder": str(import_dropgen_checkpoint(params["path"], params["folder"], params["name"]).folder)}
 
 
-def import_dropgen(call: Call) -> dict[str, Any]:
-    """``path``, a checkpoint of the authors' DropGen code, to a bundle called ``name`` in ``folder``."""
-    load_torch(call.progress)
-    from dropiris.models.dropgen_checkpoint import import_dropgen_checkpoint
-
-    call.progress(Progress("Reading the checkpoint"))
-    params = call.params
-    return {"folder": str(import_dropgen_checkpoint(params["path"], params["folder"], params["name"]).folder)}
-
-
 def segment_dropgen(call: Call) -> dict[str, Any]:
     """``model``, ``structures``, ``device`` and the volume ``volume`` to the label map ``labels``."""
     segmenter = call.session.segmenter("dropgen", call.params["model"], call.params["device"], call.progress)
@@ -114,11 +103,12 @@ def encode_iris(call: Call) -> dict[str, Any]:
     if windows_file and len(references) == 1:
         spacing = segmenter.working_spacings(references)
         windows = segmenter.reference_windows(references[0], spacing)
-        task = segmenter.encode_windows(windows, references[0], spacing, call.progress, call.cancel)
-        call.cancel.raise_if_cancelled()
-        from dropiris.inference.reference_windows import save_windows
+        from dropiris.inference.reference_windows import save_reference
+        from dropiris.inference.reverse_check import see
 
-        save_windows(windows, windows_file)
+        kept, name = references[0].structures, references[0].volume.name
+        task = segmenter.encode_windows(windows, kept, name, call.progress, call.cancel)
+        save_reference(see(segmenter, task, windows), windows_file)
     else:
         task = segmenter.encode(references, progress=call.progress, cancel=call.cancel)
     call.cancel.raise_if_cancelled()
@@ -158,14 +148,14 @@ def check_iris(call: Call) -> dict[str, Any]:
     """As :func:`check_dropgen`, with the ``tasks`` that were used and the ``windows`` files of their references."""
     segmenter = call.session.segmenter("iris", call.params["model"], call.params["device"], call.progress)
     from dropiris.inference import average
-    from dropiris.inference.reference_windows import load_windows
+    from dropiris.inference.reference_windows import load_reference
     from dropiris.inference.reverse_check import reverse_check
 
     task = average([call.session.task(path, call.progress) for path in call.params["tasks"]])
     spacing = dict(zip(task.names, task.spacing.tolist(), strict=True))
-    windows = [load_windows(path) for path in call.params["windows"]]
+    references = [load_reference(path) for path in call.params["windows"]]
     return reverse_check(
-        segmenter, _volume(call), _labels(call), spacing, windows, call.progress, call.cancel
+        segmenter, _volume(call), _labels(call), spacing, references, call.progress, call.cancel
     ).to_json()
 
 

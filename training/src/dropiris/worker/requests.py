@@ -39,11 +39,6 @@ class SegmentationRequests:
         params = {"path": _absolute(path), "folder": _absolute(folder), "name": name}
         return self.submit("import_dropgen", params, convert=lambda answer: Path(answer["folder"]))
 
-    def submit_import_dropgen(self, path: AnyPath, folder: AnyPath, name: str) -> Job[Path]:
-        """Write the bundle ``name`` into ``folder`` from a checkpoint of the authors' DropGen code."""
-        params = {"path": _absolute(path), "folder": _absolute(folder), "name": name}
-        return self.submit("import_dropgen", params, convert=lambda answer: Path(answer["folder"]))
-
     def submit_segment_dropgen(
         self,
         volume: Volume,
