@@ -1,6 +1,8 @@
 """A small nnU-Net dataset: bright blobs in noise, written as real NIfTI files."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,3 +42,23 @@ def blob_dataset(tmp_path_factory):
     table = {"labels": {"background": 0, "ball": 1, "box": 3}, "channel_names": {"0": "MR"}, "licence": "CC0 1.0"}
     (folder / "dataset.json").write_text(json.dumps(table), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """``toy_run.py`` as a module: a real run of a small network."""
+    spec = importlib.util.spec_from_file_location("toy_run", Path(__file__).with_name("toy_run.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def config(toy):
+    """Makes settings of a short run."""
+
+    def make(**settings):
+        fixed = {"data": ["none"], "accelerator": "cpu", "precision": "32-true", "learning_rate": 1e-2, "workers": 0}
+        return toy.ToyConfig(**{**fixed, "max_steps": 12, "log_every": 4, **settings})
+
+    return make

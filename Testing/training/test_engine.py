@@ -1,11 +1,9 @@
 """The engine on one small network: what is kept, when it stops, what it logs, what it says when it cannot go on."""
 
-import importlib.util
 import json
 import os
 import shutil
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,23 +18,6 @@ from dropiris.models.card import ModelCard
 from dropiris.networks import build_network
 from dropiris.train.initial_weights import initialise, read_weights
 from dropiris.volume import Structure
-
-
-@pytest.fixture(scope="module")
-def toy():
-    spec = importlib.util.spec_from_file_location("toy_run", Path(__file__).with_name("toy_run.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def config(toy):
-    def make(**settings):
-        fixed = {"data": ["none"], "accelerator": "cpu", "precision": "32-true", "learning_rate": 1e-2, "workers": 0}
-        return toy.ToyConfig(**{**fixed, "max_steps": 12, "log_every": 4, **settings})
-
-    return make
 
 
 def log_of(folder):
@@ -116,14 +97,6 @@ def test_the_settings_are_stored_as_resolved(toy, config, tmp_path):
     toy.train(settings, tmp_path)
     stored = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert toy.ToyConfig(**stored) == settings
-
-
-def test_a_logger_that_is_not_installed_is_named_before_training(toy, config, tmp_path):
-    if importlib.util.find_spec("wandb"):
-        pytest.skip("wandb is installed here")
-    with pytest.raises(InputError, match="The logger wandb is not installed; run `pip install wandb`"):
-        toy.train(config(loggers=["wandb"]), tmp_path)
-    assert not (tmp_path / "last.pt").exists()
 
 
 def test_a_loss_that_is_no_number_ends_the_run(toy, config, tmp_path):
