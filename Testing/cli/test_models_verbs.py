@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,30 @@ def test_a_checkpoint_of_the_authors_code_is_imported(dropiris: Run, tmp_path: P
     assert "pancreas" in dropiris("models", "info", "erm-pancreas").stdout
     refused = dropiris("models", "import", tmp_path / "model.zip", "--name", "other")
     assert refused.exit_code == 2 and ".pth" in refused.stderr
+
+
+def test_a_model_shares_features_that_come_later(dropiris: Run, shipped: Path, tmp_path: Path) -> None:
+    from dropiris.models.bundle import Bundle, write_bundle
+    from dropiris.models.card import ModelCard
+    from dropiris.networks import build_network
+
+    spec = {"name": "AnatomixUNet", "layer": "final", "out_channels": 12, "base_width": 4, "downsamplings": 2}
+    weights = {f"extractor.{name}": value for name, value in build_network(spec).state_dict().items()}
+    features = write_bundle(tmp_path / "calm", ModelCard("calm", "1.0.0", "extractor", (32, 32, 32), spec), weights)
+    tiny = Bundle.open(shipped / "tiny")
+    card = replace(tiny.card, name="calmer", extractor=spec)
+    model = write_bundle(tmp_path / "calmer", card, {**tiny.tensors(), **weights})
+    done = dropiris("models", "share", model.folder, features.folder)
+    assert done.exit_code == 0 and "calmer shares" in done.stdout, done.output
+    early = dropiris("models", "import", model.folder)
+    assert early.exit_code == 0 and "import calm 1.0.0 too" in early.stderr
+    assert "import calm 1.0.0 too" in dropiris("doctor", "--device", "cpu").stdout
+    assert dropiris("models", "import", features.folder).exit_code == 0
+    assert "calm       installed  features  1.0.0" in dropiris("models", "list").stdout
+    assert "Used by:      calmer" in dropiris("models", "info", "calm").stdout
+    assert "Shares:       calm 1.0.0" in dropiris("models", "info", "calmer").stdout
+    refused = dropiris("dropgen", "segment", tmp_path, "-m", "calm", "-o", tmp_path / "out")
+    assert refused.exit_code == 1 and "calm" in refused.stderr
 
 
 def test_failures_are_sentences(dropiris: Run, tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import torch
 from dropiris.errors import Cancelled, ModelError
 from dropiris.models.bundle import CARD, WEIGHTS, write_bundle
 from dropiris.models.card import ModelCard
-from dropiris.models.catalogue import AVAILABLE, Catalogue, shipped_folder
+from dropiris.models.catalogue import AVAILABLE, Catalogue
+from dropiris.models.folders import shipped_folder
 from dropiris.progress import CancelToken, Progress
 from dropiris.volume import Structure
 

@@ -1,5 +1,6 @@
 """Pretraining an extractor: what the loss asks for, what pairs show, and a bundle that DropGen takes."""
 
+import json
 import math
 
 import numpy as np

@@ -14,13 +14,15 @@ from dropiris.errors import InputError, ModelError
 from dropiris.inference import DropGenSegmenter
 from dropiris.inference.loading import load_extractor
 from dropiris.models.bundle import Bundle
+from dropiris.models.shared_features import share_extractor
 from dropiris.networks import EXTRACTORS, MINDSSC, AnatomixUNet
 from dropiris.networks.nninteractive import load_nninteractive
 from dropiris.networks.views import stable_features
 from dropiris.train import train_dropgen
 from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.engine import TrainingRun
-from dropiris.train.extractors import build_extractor, frozen_copy
+from dropiris.train.extractor_export import bundle_of_weights
+from dropiris.train.extractors import build_extractor, extractor_spec, frozen_copy, load_anatomix
 
 
 def config(data="x", **more):
@@ -77,6 +79,25 @@ def test_a_bundle_holds_the_extractor_that_was_trained_with(blob_dataset, anatom
     assert torch.allclose(loaded(image), original(image), atol=0.02)  # stored in half precision
 
 
+@pytest.mark.parametrize("how", ["folder", "name"])
+def test_a_model_trained_with_a_bundle_of_features_can_share_them(
+    blob_dataset, anatomix_file, tmp_path, monkeypatch, how
+):
+    monkeypatch.setenv("DROPIRIS_USER_MODELS", str(tmp_path / "installed"))
+    card = {"name": "features-a", "version": "1.2.0", "network": {"layer": "final"}, "scores": {"probe": 0.5}}
+    anatomix_file.with_suffix(".json").write_text(json.dumps({**card, "training": {"settings": {}}}))
+    features = bundle_of_weights(anatomix_file, tmp_path / "installed", {"licence": "CC0"})
+    assert features.card.licence == "CC0" and features.card.scores[0]["value"] == 0.5
+    assert features.card.network == extractor_spec(load_anatomix(anatomix_file, "final"), config())
+    name = "features-a" if how == "name" else str(features.folder)
+    bundle = train_dropgen(config(blob_dataset, extractor=name, name="with-features"), tmp_path / "run")
+    assert any(key.startswith("extractor.") for key in bundle.tensors())
+    before = load_extractor(bundle, bundle.tensors())
+    shared = share_extractor(bundle, features)
+    image = torch.rand(1, 1, 32, 32, 32)
+    assert torch.equal(load_extractor(shared, shared.tensors())(image), before(image))
+
+
 class TwiceTheImage(nn.Module):
     feature_channels = 2
 
@@ -101,7 +122,8 @@ def test_an_extractor_of_ones_own_is_registered_and_used(blob_dataset, tmp_path,
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("MIND", "neither a file of weights nor one of"),
+        ("MIND", "neither weights, a file or a bundle of features, nor one of"),
+        ("hippocampus-t1", "is a dropgen model; give a bundle of features"),
         ("no.such.module:Thing", "cannot be imported"),
         ("torch.nn:Identity", "feature_channels"),
     ],

@@ -84,7 +84,8 @@ def main() -> int:
     chosen = parser.parse_args()
     try:
         catalogue = Catalogue()
-        names = chosen.models or [entry.name for entry in catalogue.list() if entry.folder and not entry.problem]
+        usable = [entry for entry in catalogue.list() if entry.card and entry.folder and not entry.problem]
+        names = chosen.models or [entry.name for entry in usable if entry.card.method != "extractor"]
         folders = [path.parent for path in sorted(chosen.data.glob("*/dataset.json"))]
         if not folders or not names:
             what = "datasets" if names else "models"

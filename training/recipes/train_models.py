@@ -1,6 +1,7 @@
-"""Train the models that ship: ``python train_models.py [NAME ...] [--data FOLDER] [--runs FOLDER]``.
+"""Train the models that ship: ``python train_models.py [NAME ...] [--data FOLDER] [--runs FOLDER] [--share FEATURES]``.
 
-Each recipe beside this file becomes a run; the finished bundle replaces the one in Resources/Models.
+Each recipe beside this file becomes a run; the finished bundle replaces the one in Resources/Models. With ``--share
+stable-features`` a model that was trained with these features names them there instead of holding a copy.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 import yaml
 
 from dropiris.errors import DropIrisError
+from dropiris.models.bundle import Bundle
 from dropiris.models.catalogue import Catalogue
+from dropiris.models.shared_features import share_extractor
 from dropiris.train import train_dropgen, train_iris
 from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.iris_config import IrisConfig
@@ -36,6 +39,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", default=names, metavar="NAME", help=f"of {', '.join(names)}; default: all")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    parser.add_argument("--share", metavar="FEATURES", help="bundle of features that models share, by name or folder")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if unknown := set(chosen.names) - set(names):
@@ -51,8 +55,11 @@ def main() -> int:
         except DropIrisError as error:
             print(error, file=sys.stderr)
             return 1
-        shutil.rmtree(ROOT / "Resources" / "Models" / name, ignore_errors=True)
-        shutil.copytree(bundle.folder, ROOT / "Resources" / "Models" / name)
+        shipped = ROOT / "Resources" / "Models" / name
+        shutil.rmtree(shipped, ignore_errors=True)
+        shutil.copytree(bundle.folder, shipped)
+        if chosen.share and (bundle.card.extractor or {}).get("name") == "AnatomixUNet":
+            share_extractor(Bundle.open(shipped), Catalogue().find(chosen.share))
         print(f"{name}: {Catalogue().find(name).folder}")
     return 0
 

@@ -102,6 +102,7 @@ def _device(wish: str) -> list[Finding]:
 def _models() -> list[Finding]:
     from dropiris.errors import DropIrisError
     from dropiris.models.catalogue import Catalogue
+    from dropiris.models.shared_features import missing_features
 
     catalogue = Catalogue()
     try:
@@ -115,6 +116,9 @@ def _models() -> list[Finding]:
     for entry in entries:
         version = entry.card.version if entry.card else ""
         advice = f"import it again, or remove it with `dropiris models remove {entry.name}`." if entry.problem else ""
+        if entry.card and missing_features(entry.folder, entry.card):
+            advice = "import the features with `dropiris models import FILE`."
         found = entry.problem or f"{version}, {entry.state}"
-        findings.append(Finding(f"Model {entry.name}", not entry.problem, found, advice))
+        kind = "Features" if entry.card and entry.card.kind == "features" else "Model"
+        findings.append(Finding(f"{kind} {entry.name}", not entry.problem, found, advice))
     return findings

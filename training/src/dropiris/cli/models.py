@@ -1,4 +1,4 @@
-"""``dropiris models list|info|import|download|verify|remove``."""
+"""``dropiris models list|info|import|download|verify|remove|share``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def list_models(
     width = max((len(entry.name) for entry in entries), default=0)
     for entry in entries:
         card = entry.card
-        about = f"{card.method:<7}  {card.version:<8}  {card.title}" if card else ""
+        about = f"{card.kind:<8}  {card.version:<8}  {card.title}" if card else ""
         typer.echo(f"{entry.name:<{width}}  {entry.state:<9}  {about}".rstrip())
         if entry.problem:
             say(f"  cannot be used: {entry.problem}")
@@ -50,22 +50,28 @@ def list_models(
 @app.command(help="Show a model's card: what it segments, where it comes from, what was measured.")
 def info(name: Name, as_json: Annotated[bool, typer.Option("--json", help="The whole card.")] = False) -> None:
     from dropiris.models.catalogue import Catalogue
+    from dropiris.models.shared_features import find_features
 
-    bundle = Catalogue().find(name)
-    card = bundle.card
+    catalogue = Catalogue()
+    bundle = catalogue.find(name)
+    card, shared = bundle.card, find_features(bundle)
     if as_json:
         typer.echo(json.dumps(card.to_json(), indent=2))
         return
-    typer.echo(f"{card.title} ({card.name} {card.version}, {card.method})")
-    spacing = "follows the structure" if card.spacing is None else " x ".join(f"{s:g}" for s in card.spacing) + " mm"
+    typer.echo(f"{card.title} ({card.name} {card.version}, {card.kind})")
+    spacing = "" if card.spacing is None else " x ".join(f"{s:g}" for s in card.spacing) + " mm"
+    parts = [bundle, shared] if shared else [bundle]
+    numbers, size = sum(part.parameters for part in parts), sum(part.size for part in parts)
     lines = {
         "About": card.description,
         "Structures": "any, from a reference" if card.method == "iris" else ", ".join(s.name for s in card.structures),
         "Remembers": ", ".join(s.name for s in card.structures) if card.method == "iris" else "",
         "Modality": ", ".join(card.modality) or "any",
         "Anatomy": ", ".join(card.anatomy),
-        "Voxel size": spacing,
-        "Size": f"{bundle.parameters / 1e6:.1f} M numbers, {bundle.size / 1e6:.1f} MB",
+        "Voxel size": spacing or ("follows the structure" if card.method == "iris" else ""),
+        "Size": f"{numbers / 1e6:.1f} M numbers, {size / 1e6:.1f} MB",
+        "Shares": f"{shared.card.name} {shared.card.version}, {shared.size / 1e6:.1f} MB of these" if shared else "",
+        "Used by": ", ".join(catalogue.users(bundle.folder)),
         "Licence": card.licence,
         "Authors": card.authors,
         "Citation": card.citation,
@@ -106,6 +112,8 @@ def import_model(
             made = import_dropgen_checkpoint(path, Path(folder) / "model", name or name_of_checkpoint(path), extractor)
             bundle = catalogue.import_bundle(made.folder)
     typer.echo(f"{bundle.card.name} {bundle.card.version} is installed in {bundle.folder}")
+    if lacking := next((entry.problem for entry in catalogue.list() if entry.folder == bundle.folder), ""):
+        say(lacking)
 
 
 @app.command(help="Fetch an available model; goes on where an earlier download stopped.")
@@ -139,3 +147,16 @@ def remove(name: Name) -> None:
 
     Catalogue().remove(name)
     typer.echo(f"{name} was removed")
+
+
+@app.command(help="Drop a model's own copy of features, where they are the same to the last bit.")
+def share(
+    name: Name,
+    features: Annotated[str, typer.Argument(metavar="FEATURES", help="Bundle of features, by name or folder.")],
+) -> None:
+    from dropiris.models.catalogue import Catalogue
+    from dropiris.models.shared_features import share_extractor
+
+    catalogue = Catalogue()
+    bundle = share_extractor(catalogue.find(name), catalogue.find(features))
+    typer.echo(f"{bundle.card.name} shares {features}: {bundle.size / 1e6:.1f} MB of its own in {bundle.folder}")

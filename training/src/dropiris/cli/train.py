@@ -73,8 +73,7 @@ def extractor(
     made = read_settings(ExtractorConfig, config, data, _words(settings, init_from=init_from))
     from dropiris.train import train_extractor
 
-    file = _run(train_extractor, made, output)
-    _tell(f"{file}: {file.stat().st_size / 1e6:.1f} MB; train with it: dropiris train dropgen extractor={file}")
+    _train(train_extractor, made, output, "train with it: dropiris train dropgen extractor={folder}")
 
 
 def _words(settings: list[str] | None, **options: object) -> list[str]:
@@ -88,9 +87,10 @@ def _tell(result: str) -> None:
         typer.echo(result)
 
 
-def _train(loop: Callable[[Any, Path], Bundle], settings: RunConfig, run: Path) -> None:
+def _train(loop: Callable[[Any, Path], Bundle], settings: RunConfig, run: Path, then: str = "") -> None:
     bundle = _run(loop, settings, run)
-    _tell(f"{bundle.folder}: {bundle.card.name} {bundle.card.version}, {bundle.size / 1e6:.1f} MB")
+    said = f"{bundle.folder}: {bundle.card.name} {bundle.card.version}, {bundle.size / 1e6:.1f} MB"
+    _tell("; ".join(filter(None, [said, then.format(folder=bundle.folder)])))
 
 
 def _run(loop: Callable[[Any, Path], Made], settings: RunConfig, run: Path) -> Made:

@@ -10,6 +10,7 @@ from torch import nn
 
 from dropiris.errors import ModelError
 from dropiris.models.bundle import Bundle
+from dropiris.models.shared_features import find_features, own_extractor
 from dropiris.networks import build_network
 
 
@@ -42,10 +43,18 @@ def load_network(
 
 
 def load_extractor(bundle: Bundle, tensors: Mapping[str, torch.Tensor]) -> nn.Module | None:
-    """The stable extractor beside the image, if the model has one; MIND-SSC has no weights."""
+    """The stable extractor beside the image, if the model has one; MIND-SSC has no weights.
+
+    Raises
+    ------
+    ModelError
+        The features that the model shares are not here (see :mod:`dropiris.models.shared_features`), or do not fit.
+    """
     if bundle.card.extractor is None:
         return None
-    return load_network(bundle, bundle.card.extractor, tensors, "extractor.")
+    features = find_features(bundle)
+    source, weights = (bundle, tensors) if features is None else (features, features.tensors())
+    return load_network(source, own_extractor(bundle.card), weights, "extractor.")
 
 
 def check_channels(bundle: Bundle, inputs: int, extractor: nn.Module | None) -> None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 THUMBNAIL = "thumbnail.png"
-_PREFIX = {"dropgen": "predictor.", "iris": "iris."}
+# What the tensors of a method are called.
+PREFIX = {"dropgen": "predictor.", "iris": "iris.", "extractor": "extractor."}
 _PNG = b"\x89PNG\r\n\x1a\n"
 # 65504 is the largest float16: a weight beyond it would load as infinity.
 _LARGEST_HALF = 65504.0
@@ -51,6 +52,8 @@ class Bundle:
     def open(cls, folder: str | os.PathLike[str], digests: bool = True) -> Bundle:
         """Check the card, the weights' header and (unless ``digests`` is False) the listed SHA-256 digests.
 
+        Features that a model shares are another bundle: :func:`dropiris.models.shared_features.find_features`.
+
         Raises
         ------
         ModelError
@@ -59,9 +62,11 @@ class Bundle:
         folder = Path(folder).absolute()
         card = read_card(folder)
         tensors, _ = read_weights_header(folder / WEIGHTS)
-        prefix = _PREFIX[card.method]
+        prefix, features = PREFIX[card.method], PREFIX["extractor"]
         if not any(name.startswith(prefix) for name in tensors):
             raise ModelError(f"{folder / WEIGHTS} holds no {prefix}* tensors; it belongs to another kind of model.")
+        if (card.extractor or {}).get("bundle") and any(name.startswith(features) for name in tensors):
+            raise ModelError(f"{folder / WEIGHTS} holds features that its card says it shares; export the model again.")
         if digests:
             for name, digest in card.sha256.items():
                 check_digest(folder, name, digest)
@@ -78,7 +83,7 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Bytes on disk, without those of shared features."""
         return sum(path.stat().st_size for path in self.folder.iterdir() if path.is_file())
 
     @property
@@ -145,14 +150,16 @@ def write_bundle(
     tensors: Mapping[str, torch.Tensor],
     thumbnail: bytes | None = None,
     half: bool = True,
+    also: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle in one step: it is complete under its name or not there at all.
 
     ``half`` stores matrices as float16; vectors (biases, norms, running statistics) stay float32, which costs
-    nothing and keeps small variances. An older bundle in ``folder`` is replaced.
+    nothing and keeps small variances. ``also`` are further files, such as a licence. An older bundle in ``folder`` is
+    replaced.
     """
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = Path(folder).absolute()
     if folder.exists() and not (folder.is_dir() and ((folder / CARD).is_file() or not any(folder.iterdir()))):
@@ -162,9 +169,11 @@ def write_bundle(
     stored = {name: _stored(name, value, half) for name, value in tensors.items()}
     work = new_folder_beside(folder, "writing")
     try:
-        save_file(stored, work / WEIGHTS, metadata={"format": "pt", "name": card.name, "version": card.version})
-        if thumbnail is not None:
-            (work / THUMBNAIL).write_bytes(thumbnail)
+        # One key: safetensors writes several in any order, and models name shared features by this file's digest.
+        # Written here: safetensors' own save_file makes a file that only its owner may read.
+        (work / WEIGHTS).write_bytes(save(stored, metadata={"format": "pt"}))
+        for name, data in {**({} if thumbnail is None else {THUMBNAIL: thumbnail}), **(also or {})}.items():
+            (work / name).write_bytes(data)
         listed = {path.name: sha256_of(path) for path in sorted(work.iterdir())}
         metadata = {"pytorch_version": torch.__version__.partition("+")[0], **card.metadata}
         content = json.dumps(replace(card, sha256=listed, metadata=metadata).to_json(), indent=2, ensure_ascii=False)

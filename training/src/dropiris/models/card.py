@@ -18,7 +18,7 @@ from dropiris.volume import Structure
 
 # Raised when a card's meaning changes so that an older dropiris would use the weights wrongly.
 FORMAT = 1
-METHODS = ("dropgen", "iris")
+METHODS = ("dropgen", "iris", "extractor")
 # A name is also a folder name on every system: no separators, no leading dot, no spaces.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _VERSION = re.compile(r"\d+(\.\d+){1,3}([-.+][A-Za-z0-9.]+)?")
@@ -35,7 +35,8 @@ class ModelCard:
         Unique short name, also the bundle's folder name ("brain-any-contrast").
     version : str
         Of this model ("1.0.0").
-    method : {"dropgen", "iris"}
+    method : {"dropgen", "iris", "extractor"}
+        An "extractor" segments nothing: models share its features, see :mod:`dropiris.models.shared_features`.
     window : tuple of 3 int
         Sliding window in voxels of the model's grid, along R, A, S.
     network : dict
@@ -51,7 +52,8 @@ class ModelCard:
     structures : tuple of Structure
         What the labels mean; empty for Iris unless it has a memory bank.
     extractor : dict or None
-        Stable features beside the image: ``{"name": "AnatomixUNet" | "MIND-SSC", "layer": ..., ...}``.
+        Stable features beside the image: ``{"name": "AnatomixUNet" | "MIND-SSC", "layer": ..., ...}``; with
+        ``"bundle": {"name", "version", "sha256"}`` their weights are that bundle's.
     training : dict
         Data, steps, seed, code version: free form, as the trainer wrote it.
     scores : list of dict
@@ -94,13 +96,13 @@ class ModelCard:
         put("name", check.pattern(who, "name", self.name, _NAME, "letters, digits, '.', '_' and '-'"))
         put("version", check.pattern(who, "version", self.version, _VERSION, "a version such as 1.0.0"))
         if self.method not in METHODS:
-            raise ModelError(f'{who} has method {self.method!r}; it must be "dropgen" or "iris".')
+            raise ModelError(f'{who} has method {self.method!r}; it must be "dropgen", "iris" or "extractor".')
         put("window", check.window(who, self.window))
         put("spacing", check.spacing(who, self.spacing, self.method))
         put("structures", check.structures(who, self.structures, self.method))
         put("network", check.built_from(who, "network", self.network))
         if self.extractor is not None:
-            put("extractor", check.built_from(who, "extractor", self.extractor))
+            put("extractor", check.extractor(who, self.extractor, self.method, _NAME))
         for key in ("title", "description", "licence", "authors", "citation"):
             put(key, check.text(who, key, getattr(self, key)))
         put("title", self.title or self.name)
@@ -115,6 +117,11 @@ class ModelCard:
 
     def _put(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
+
+    @property
+    def kind(self) -> str:
+        """What a user calls it: "dropgen", "iris" or "features"."""
+        return "features" if self.method == "extractor" else self.method
 
     @property
     def intensity_rule(self) -> IntensityRule:
@@ -155,9 +162,11 @@ class ModelCard:
         shape = list(self.window)
         channels = {"0": "background", **{str(s.label): s.name for s in self.structures}}
         image = {"type": "image", "format": "magnitude", "modality": ", ".join(self.modality) or "any"}
+        features = int(self.network.get("base_width", 16)) if self.method == "extractor" else 0
+        does = "stable features" if features else "3D segmentation"
         mean = [s["value"] for s in self.scores if s["metric"].lower() == "dice"]
         return {
-            "task": f"{self.title}: 3D segmentation",
+            "task": f"{self.title}: {does}",
             "changelog": {self.version: "first release"},
             "required_packages_version": {},
             "copyright": self.licence,
@@ -182,13 +191,13 @@ class ModelCard:
                 },
                 "outputs": {
                     "pred": {
-                        "type": "image",
-                        "format": "segmentation",
-                        "num_channels": len(channels),
+                        "type": "feature" if features else "image",
+                        "format": "features" if features else "segmentation",
+                        "num_channels": features or len(channels),
                         "spatial_shape": shape,
                         "dtype": "float32",
                         "is_patch_data": True,
-                        "channel_def": channels,
+                        "channel_def": {} if features else channels,
                     }
                 },
             },

@@ -14,6 +14,7 @@ from dropiris.volume import SPACING_RANGE, Structure
 
 # uint16 is the widest label array inference writes.
 LARGEST_LABEL = 65535
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def text(who: str, key: str, value: Any) -> str:
@@ -112,6 +113,22 @@ def built_from(who: str, key: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
+def extractor(who: str, value: Any, method: str, name: re.Pattern[str]) -> dict[str, Any]:
+    """As :func:`built_from`; shared features are named by a folder's name, a version and a digest."""
+    data = built_from(who, "extractor", value)
+    if method == "extractor":
+        raise ModelError(f"{who} is an extractor and names another; export it again.")
+    if "bundle" in data:
+        shared = data["bundle"]
+        keys = ("name", "version", "sha256")
+        good = isinstance(shared, Mapping) and all(isinstance(shared.get(key), str) for key in keys)
+        # The name leads to a folder: nothing that leads elsewhere.
+        if not good or not name.fullmatch(shared["name"]) or not _DIGEST.fullmatch(shared["sha256"]):
+            raise ModelError(f"{who} shares the features {shared!r}; they must have a name, a version and a sha256.")
+        data["bundle"] = dict(shared)
+    return data
+
+
 def intensity(who: str, value: Any) -> dict[str, Any]:
     data = mapping(who, "intensity", value)
     try:
@@ -150,7 +167,7 @@ def trust(who: str, value: Any) -> dict[str, Any]:
 def digests(who: str, value: Any) -> dict[str, str]:
     data = mapping(who, "sha256", value)
     for name, digest in data.items():
-        if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ModelError(f"{who} lists {digest!r} as the SHA-256 of {name}; it must be 64 hexadecimal digits.")
     return data
 

@@ -3,84 +3,25 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import shutil
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from dropiris.errors import ModelError
-from dropiris.models.bundle import CARD, Bundle, check_digest, new_folder_beside, put_in_place, read_card
+from dropiris.models.bundle import CARD, WEIGHTS, Bundle, check_digest, new_folder_beside, put_in_place, read_card
 from dropiris.models.card import ModelCard
+from dropiris.models.catalogue_entries import AVAILABLE, CatalogueEntry, models_in, models_to_download
 from dropiris.models.download import fetch
+from dropiris.models.folders import installed_folder, shipped_folder
+from dropiris.models.shared_features import features_folders, find_features, shared_features
 from dropiris.models.unpack import unpack
 from dropiris.progress import CancelToken, ProgressCallback, ignore_progress
 
-SHIPPED_VARIABLE = "DROPIRIS_MODELS"
-INSTALLED_VARIABLE = "DROPIRIS_USER_MODELS"
-# Lists what can be downloaded: [{"url", "sha256", "size", "card": {...}}]. Optional.
-AVAILABLE = "available.json"
-
-
-@dataclass(frozen=True)
-class CatalogueEntry:
-    """One row of the model list.
-
-    Attributes
-    ----------
-    name : str
-        The card's name, or the folder's when the card cannot be read.
-    card : ModelCard or None
-        None when ``problem`` says why.
-    folder : Path or None
-        None for a model that is not on this machine.
-    state : {"shipped", "installed", "available"}
-    problem : str
-        Why the model cannot be used and what to do, or "".
-    url, sha256, size
-        Where a model that is only available comes from; shown for a manual download.
-    """
-
-    name: str
-    card: ModelCard | None
-    folder: Path | None
-    state: str
-    problem: str = ""
-    url: str = ""
-    sha256: str = ""
-    size: int = 0
-
+__all__ = ["AVAILABLE", "Catalogue", "CatalogueEntry"]
 
 # The method Catalogue.list hides the type of that name inside the class.
 Entries = list[CatalogueEntry]
 Names = list[str]
-
-
-def shipped_folder() -> Path:
-    """``Resources/Models`` of the extension: an environment variable, or the first one above this file."""
-    chosen = os.environ.get(SHIPPED_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    here = Path(__file__).resolve()
-    for parent in here.parents:
-        if (parent / "Resources" / "Models").is_dir():
-            return parent / "Resources" / "Models"
-    return here.parent / "shipped"  # a bare pip installation: nothing is shipped
-
-
-def installed_folder() -> Path:
-    """Where the user's own models live on this system."""
-    chosen = os.environ.get(INSTALLED_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "dropiris" / "models"
 
 
 class Catalogue:
@@ -96,14 +37,16 @@ class Catalogue:
     def list(self) -> Entries:
         """Every model: shipped ones first, then installed, then available. An installed one hides a shipped namesake.
 
-        Weights are not hashed here (:meth:`find` and :meth:`verify` do), so a list of many models stays quick.
+        Features that models share are listed too, with method "extractor"; a model whose features are not here has
+        that as its problem. Weights are not hashed here (:meth:`find` and :meth:`verify` do), so a list of many models
+        stays quick.
         """
-        shipped = self._scan(self.shipped, "shipped")
-        installed = self._scan(self.installed, "installed")
+        shipped = models_in(self.shipped, "shipped", self._places)
+        installed = models_in(self.installed, "installed", self._places)
         mine = {entry.name for entry in installed}
         here = [entry for entry in shipped if entry.name not in mine] + installed
         names = {entry.name for entry in here}
-        return here + [entry for entry in self._available() if entry.name not in names]
+        return here + [entry for entry in models_to_download(self.shipped / AVAILABLE) if entry.name not in names]
 
     def find(self, name_or_path: str | os.PathLike[str]) -> Bundle:
         """Open a model by name, or by the path of its folder.
@@ -117,7 +60,7 @@ class Catalogue:
         entries = {entry.name: entry for entry in self.list()}
         entry = entries.get(text)
         if entry is not None and entry.folder is not None:
-            return Bundle.open(entry.folder)
+            return self._open(entry.folder)
         if entry is not None:
             raise ModelError(
                 f"The model {text!r} is not on this machine; run `dropiris models download {text}`, "
@@ -125,7 +68,7 @@ class Catalogue:
             )
         path = Path(text)
         if path.is_dir():
-            return Bundle.open(path)
+            return self._open(path)
         if path.is_file():
             raise ModelError(f"{path} is a file; import it first with `dropiris models import {path.name}`.")
         raise ModelError(self._unknown(text, sorted(entries)))
@@ -135,16 +78,21 @@ class Catalogue:
         usable = [e for e in self.list() if e.folder and not e.problem and e.card and e.card.method == method]
         if not usable:
             raise ModelError(f"There is no {method} model here; import one with `dropiris models import FILE`.")
-        return Bundle.open(sorted(usable, key=lambda e: e.state)[0].folder or "")
+        return self._open(sorted(usable, key=lambda e: e.state)[0].folder or "")
 
     def import_bundle(self, path: str | os.PathLike[str]) -> Bundle:
-        """Copy a bundle (folder or ``.zip``) to the installed models, checked and in one step."""
+        """Copy a bundle (folder or ``.zip``) to the installed models, checked and in one step.
+
+        A model may come before the features it shares: :meth:`list` says what it lacks until they are here. Features
+        that models use are not replaced by other ones.
+        """
         source = Path(path)
         work = new_folder_beside(self.installed / "model", "importing")
         try:
             unpack(source, work)
             bundle = Bundle.open(work)
             target = self.installed / bundle.card.name
+            self._refuse_replacing(target, bundle.card)
             put_in_place(work, target)
         except ModelError as problem:
             # The user knows the file that was given, not the temporary folder.
@@ -154,13 +102,16 @@ class Catalogue:
         return Bundle.open(target)
 
     def remove(self, name: str) -> None:
-        """Delete an installed model; a shipped one cannot be removed."""
+        """Delete an installed model; a shipped one cannot be removed, nor features that models use."""
         entries = {entry.name: entry for entry in self.list()}
         entry = entries.get(name)
         if entry is None:
             raise ModelError(self._unknown(name, sorted(entries)))
         if entry.state != "installed" or entry.folder is None:
             raise ModelError(f"The model {name!r} is {entry.state}, not installed by you; it cannot be removed.")
+        users = self.users(entry.folder)
+        if users:
+            raise ModelError(f"The model {users[0]!r} uses the features {name!r}; remove that model first.")
         trash = new_folder_beside(entry.folder, "removing")
         try:
             # Renamed first: a half-deleted folder would otherwise be listed as a damaged model.
@@ -171,11 +122,21 @@ class Catalogue:
             shutil.rmtree(trash, ignore_errors=True)
 
     def verify(self, name: str) -> Bundle:
-        """Read every byte: card, header, and the SHA-256 of all listed files."""
+        """Read every byte: card, header, and the SHA-256 of all listed files, those of shared features too."""
         bundle = self.find(name)
-        for file, digest in bundle.card.sha256.items():
-            check_digest(bundle.folder, file, digest, again=True)
+        for part in (bundle, find_features(bundle, self._places)):
+            for file, digest in part.card.sha256.items() if part else ():
+                check_digest(part.folder, file, digest, again=True)
         return bundle
+
+    def users(self, folder: str | os.PathLike[str]) -> Names:
+        """Models that could not be used without the features in ``folder``."""
+        where, found = Path(os.path.abspath(folder)), []
+        for entry in self.list():
+            if entry.card is not None and entry.folder is not None:
+                if features_folders(entry.folder, entry.card, self._places) == [where]:
+                    found.append(entry.name)
+        return found
 
     def download(
         self,
@@ -185,7 +146,8 @@ class Catalogue:
     ) -> Bundle:
         """Fetch an available model (resumed when a part is here), check its SHA-256 and install it.
 
-        Nothing is fetched when that version is already installed.
+        Nothing is fetched when that version is already installed. Features that it shares are fetched first where
+        they are available and not here.
         """
         target = self.installed / entry.name
         if entry.card and (target / CARD).is_file():
@@ -194,38 +156,42 @@ class Catalogue:
                 return bundle
         if not entry.url:
             raise ModelError(f"The model {entry.name!r} has no download address; import it from a file.")
+        needed = self._available_features(entry)
+        if needed is not None:
+            self.download(needed, progress, cancel)
         archive = fetch(entry.url, entry.sha256, self.installed / ".downloads", progress, cancel)
         bundle = self.import_bundle(archive)
         archive.unlink(missing_ok=True)
         return bundle
 
-    def _scan(self, root: Path, state: str) -> Entries:
-        if not root.is_dir():
-            return []
-        found = []
-        for folder in sorted(root.iterdir()):
-            if folder.name.startswith(".") or not (folder / CARD).is_file():
-                continue
-            try:
-                card = Bundle.open(folder, digests=False).card
-                found.append(CatalogueEntry(card.name, card, folder, state))
-            except ModelError as problem:
-                found.append(CatalogueEntry(*_name_and_card(folder), folder, state, str(problem)))
-        return found
+    @property
+    def _places(self) -> tuple[Path, Path]:
+        return self.installed, self.shipped
 
-    def _available(self) -> Entries:
-        path = self.shipped / AVAILABLE
-        if not path.is_file():
-            return []
-        try:
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            cards = [ModelCard.from_json(row["card"]) for row in rows]
-            return [
-                CatalogueEntry(card.name, card, None, "available", "", row["url"], row["sha256"], int(row["size"]))
-                for card, row in zip(cards, rows, strict=True)
-            ]
-        except (ValueError, KeyError, TypeError, OSError):
-            raise ModelError(f"{path} is damaged; install the program again, or delete that file.") from None
+    def _open(self, folder: str | os.PathLike[str]) -> Bundle:
+        """A bundle whose features, where it shares some, are here."""
+        bundle = Bundle.open(folder)
+        find_features(bundle, self._places)
+        return bundle
+
+    def _refuse_replacing(self, target: Path, card: ModelCard) -> None:
+        users = self.users(target)
+        if users and read_card(target).sha256.get(WEIGHTS) != card.sha256.get(WEIGHTS):
+            used = f"{card.name} {read_card(target).version}"
+            raise ModelError(
+                f"The model {users[0]!r} uses the features {used}, which {card.version} would replace; "
+                "first import a version of that model for them, or remove it."
+            )
+
+    def _available_features(self, entry: CatalogueEntry) -> CatalogueEntry | None:
+        """Where the features come from that a model shares, if they are not here."""
+        card, wanted = entry.card, shared_features(entry.card) if entry.card else None
+        if card is None or wanted is None or features_folders(self.installed / entry.name, card, self._places):
+            return None
+        for row in models_to_download(self.shipped / AVAILABLE):
+            if row.name == wanted["name"] and row.card and row.card.sha256.get(WEIGHTS) == wanted["sha256"]:
+                return row
+        return None
 
     @staticmethod
     def _unknown(name: str, names: Names) -> str:
@@ -234,11 +200,3 @@ class Catalogue:
             return f"There is no model {name!r}; did you mean {near[0]!r}?"
         have = f"choose among: {', '.join(names)}" if names else "import one with `dropiris models import FILE`"
         return f"There is no model {name!r}; {have}."
-
-
-def _name_and_card(folder: Path) -> tuple[str, ModelCard | None]:
-    try:
-        card = read_card(folder)
-        return card.name, card
-    except ModelError:
-        return folder.name, None

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dropiris.models.catalogue import installed_folder
+from dropiris.models.folders import installed_folder
 from dropiris.progress import Progress
 
 _FILE = "measured-runs.json"

@@ -174,7 +174,8 @@ class ModelCards:
         def done(run: Run) -> str:
             card = run.result().card
             self.reload()
-            self._chosen(card.name)
+            if card.method == self._method:  # features, or a model of the other module, cannot be chosen here
+                self._chosen(card.name)
             return _("{title} {version} is installed.").format(title=card.title, version=card.version)
 
         self._begin(lambda: Run(steps), done)

@@ -16,7 +16,10 @@ STATES = ("", "shipped", "installed", "available")
 
 
 def listed(entries: Sequence[Any], method: str, words: str = "", state: str = "") -> list[Any]:
-    """The entries of a method (and broken ones, whose method is unknown) that hold every word of a search."""
+    """The entries of a method (and broken ones, whose method is unknown) that hold every word of a search.
+
+    Features that models share segment nothing and have a method of their own.
+    """
     wanted = words.casefold().split()
     return [
         entry
@@ -89,11 +92,12 @@ def about(entry: Any) -> str:
 
 
 def size(entry: Any) -> int:
-    """Bytes on disk, or of the download."""
+    """Bytes on disk, those of features that it shares with other models too; or of the download."""
     if entry.folder is None:
         return int(entry.size)
-    folder = Path(entry.folder)
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) if folder.is_dir() else 0
+    folders = [Path(folder) for folder in (entry.folder, entry.features) if folder is not None]
+    files = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
+    return sum(path.stat().st_size for path in files)
 
 
 def megabytes(number: int) -> str:

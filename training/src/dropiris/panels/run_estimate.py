@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def estimate(
     scans : int
         How many like this one are segmented in a row.
     weights_bytes : int
-        Size of the model's weights file; a compact model's is too small to matter.
+        Size of the model's weights, shared features too; a compact model's is too small to matter.
     warm : bool
         Whether the worker runs and holds this model already.
     memory : ComputerMemory, optional
@@ -113,12 +114,13 @@ def estimate(
     )  # fmt: skip
 
 
-def weights_bytes(folder: Path) -> int:
-    """Size of a bundle's weights file; 0 when it cannot be read, which the run itself will say."""
-    try:
-        return (Path(folder) / WEIGHTS).stat().st_size
-    except OSError:
-        return 0
+def weights_bytes(*folders: Path | None) -> int:
+    """Size of the weights of a bundle and of features it shares; 0 for what cannot be read: the run will say so."""
+    size = 0
+    for folder in folders:
+        with suppress(OSError):
+            size += (Path(folder) / WEIGHTS).stat().st_size if folder is not None else 0
+    return size
 
 
 def seconds_in_words(seconds: float) -> str:

@@ -31,7 +31,7 @@ def run_memory(
     classes : int
         Iris: structures looked for.
     weights_bytes : int
-        Size of the model's weights file.
+        Size of the model's weights, those of features it shares too.
     """
     scan, model = prod(shape), prod(max(side, size) for side, size in zip(grid, card.window, strict=True))
     padded = 4 if any(side < size for side, size in zip(grid, card.window, strict=True)) else 0

@@ -15,7 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from dropiris.errors import InputError
-from dropiris.models.catalogue import shipped_folder
+from dropiris.models.folders import shipped_folder
 from dropiris.mrml import write_segments
 from dropiris.phantom import CONTRASTS, PATIENTS, Grid, phantom
 from dropiris.terminology_table import with_codes

@@ -16,8 +16,8 @@ from dropiris.train.checkpoint import read_checkpoint
 
 log = logging.getLogger("dropiris.train")
 
-# What the networks' tensors are called in a bundle; an extractor's are not the network's.
-_PREFIXES = ("predictor.", "iris.")
+# What the networks' tensors are called in a bundle; an extractor's are the network's only where there is no other.
+_PREFIXES = ("predictor.", "iris.", "extractor.")
 
 
 def initialise(network: nn.Module, source: Path) -> list[str]:
