@@ -49,6 +49,11 @@ class IrisExport:
     def __call__(self, weights: Weights) -> Bundle:
         """Write the bundle, score it on every validation split, and write the scores into its card."""
         bundle = self.write(weights, self.folder / self.config.name)
+        rows = self.rows(bundle)
+        return write_bundle(bundle.folder, replace(bundle.card, scores=rows), bundle.tensors())
+
+    def rows(self, bundle: Bundle) -> list[dict[str, Any]]:
+        """Scores of a bundle on every validation split, as a model card lists them."""
         segmenter = IrisSegmenter(bundle, self.device)
         rows: list[dict[str, Any]] = []
         for dataset, cases, references in self.validation_splits():
@@ -57,7 +62,7 @@ class IrisExport:
             rows += validate.as_card_scores(dataset, "Val", scores, note)
             scores = validate.validate_memory(segmenter, as_remembered(dataset, self.config), cases)
             rows += validate.as_card_scores(dataset, "Val", scores, "no reference: memory of the training classes")
-        return write_bundle(bundle.folder, replace(bundle.card, scores=rows), bundle.tensors())
+        return rows
 
     def score(self, weights: Weights) -> float:
         """Mean Dice of the validation cases with one reference, every dataset counting alike; 0 without any."""
