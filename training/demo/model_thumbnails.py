@@ -37,7 +37,8 @@ def picture(volume: Volume, labels: LabelMap, axis: int) -> np.ndarray:
     image, found = grid.image_to_model(volume.array), grid.labels_to_model(labels.array)
     others = tuple(n for n in range(3) if n != axis)
     at = int(np.argmax((found > 0).sum(axis=others)))
-    grey, marked = (np.take(array, at, axis=axis).T[::-1] for array in (image, found))
+    # The patient's right (or front, in a sagittal plane) at the left, as in Slicer.
+    grey, marked = (np.take(array, at, axis=axis).T[::-1, ::-1] for array in (image, found))
     low, high = np.percentile(image, [2, 99.5])
     rgb = np.repeat(np.clip((grey - low) / (high - low), 0, 1)[..., None], 3, axis=2)
     for structure in labels.structures:

@@ -76,7 +76,8 @@ class Photographer:
 
         for _ in range(3):  # word-wrapped labels settle their height in a second pass
             self.slicer.app.processEvents()
-            window.adjustSize()
+            # Not adjustSize(), which stops at two thirds of the screen and lets the last rows overlap.
+            window.resize(window.sizeHint())
         data = QtCore.QBuffer()
         data.open(QtCore.QIODevice.OpenModeFlag.WriteOnly)
         window.grab().save(data, "PNG")
@@ -85,7 +86,8 @@ class Photographer:
     def _save(self, image: Image.Image, name: str) -> None:
         path = self.folder / f"{name}.png"
         for colours in (255, 128, 64, 32):
-            image.convert("RGB").quantize(colours).save(path, optimize=True)
+            # Coverage, not frequency: the few pixels of a segment's colour must keep it.
+            image.convert("RGB").quantize(colours, Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
             if path.stat().st_size <= MOST_BYTES:
                 break
         self.written.append(path)

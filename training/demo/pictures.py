@@ -12,7 +12,7 @@ from dropiris.geometry import CanonicalGrid
 from dropiris.volume import LabelMap, Volume
 
 # Per plane: the axis looked along, then what stands at the left, right, bottom and top edge (canonical RAS grid).
-PLANES = (("sagittal", 0, "PAIS"), ("coronal", 1, "RLIS"), ("axial", 2, "RLPA"))
+PLANES = (("sagittal", 0, "APIS"), ("coronal", 1, "RLIS"), ("axial", 2, "RLPA"))
 
 
 def overlay(path: Path, volume: Volume, labels: LabelMap, title: str) -> None:
@@ -40,8 +40,7 @@ def overlay(path: Path, volume: Volume, labels: LabelMap, title: str) -> None:
                 xs = (np.arange(mask.shape[1]) - 0.5) * grid.spacing[across]
                 ys = (np.arange(mask.shape[0]) - 0.5) * grid.spacing[up]
                 axes.contour(xs, ys, mask, levels=[0.5], colors=[structure.color], linewidths=1.6)
-        if axis != 0:
-            axes.invert_xaxis()  # the patient's right at the left, as on a light box
+        axes.invert_xaxis()  # the patient's right (or front, in a sagittal plane) at the left, as in Slicer
         _edges(axes, edges)
         axes.set_title(name, color="white", fontsize=11)
         axes.axis("off")
@@ -52,9 +51,12 @@ def overlay(path: Path, volume: Volume, labels: LabelMap, title: str) -> None:
 
 
 def _edges(axes: object, edges: str) -> None:
-    places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.03), (0.5, 0.97))
+    from matplotlib.patheffects import withStroke
+
+    places = ((0.04, 0.5), (0.96, 0.5), (0.5, 0.05), (0.5, 0.95))
+    look = {"color": "yellow", "ha": "center", "va": "center", "path_effects": [withStroke(linewidth=2.5)]}
     for letter, (x, y) in zip(edges, places, strict=True):
-        axes.text(x, y, letter, color="yellow", ha="center", va="center", transform=axes.transAxes)  # type: ignore[attr-defined]
+        axes.text(x, y, letter, transform=axes.transAxes, **look)  # type: ignore[attr-defined]
 
 
 def surfaces(path: Path, labels: LabelMap) -> str:

@@ -65,7 +65,8 @@ class Demo:
         folder.mkdir(parents=True, exist_ok=True)
         write_labels(labels, folder / "segmentation.seg.nrrd")
         write_labels(labels, folder / "labels.nii.gz")
-        overlay(folder / "overlay.png", task.volume, labels, f"{task.volume.name}: {task.name}")
+        module = "DropGenSeg" if task.reference is None else "IrisICL"
+        overlay(folder / "overlay.png", task.volume, labels, f"{task.volume.name}, segmented by {module}")
         if problem := surfaces(folder / "surface.png", labels):
             self.console.print(problem, style="yellow")
 

@@ -18,7 +18,7 @@ from dropiris.files.reading import library
 from dropiris.geometry import CanonicalGrid
 
 # Per plane: the axis looked along, then what stands at the left, right, bottom and top edge (canonical RAS grid).
-PLANES = (("axial", 2, "RLPA"), ("coronal", 1, "RLIS"), ("sagittal", 0, "PAIS"))
+PLANES = (("axial", 2, "RLPA"), ("coronal", 1, "RLIS"), ("sagittal", 0, "APIS"))
 LABEL, PREDICTION = COLOURS[4], COLOURS[1]
 _MARGIN = 25.0  # mm around both masks
 
@@ -89,8 +89,7 @@ def picture_of(masks: ComparedMasks, image: np.ndarray | None = None) -> np.ndar
             if plane.any():
                 places = [(np.arange(n) - 0.5) * size for n, size in zip(plane.shape[::-1], mm, strict=True)]
                 axes.contour(*places, plane, levels=[0.5], colors=[colour], linewidths=1.5, linestyles=[line])
-        if axis != 0:
-            axes.invert_xaxis()  # the patient's right at the left, as on a light box
+        axes.invert_xaxis()  # the patient's right (or front, in a sagittal plane) at the left, as in Slicer
         for letter, place in zip(edges, ((0.03, 0.5), (0.97, 0.5), (0.5, 0.03), (0.5, 0.97)), strict=True):
             axes.text(*place, letter, color="yellow", ha="center", va="center", transform=axes.transAxes)
         axes.set_title(name, color="white", fontsize=10)
