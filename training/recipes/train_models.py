@@ -49,18 +49,18 @@ def main() -> int:
         return 1
     for name in chosen.names:
         config = read_recipe(name, chosen.data)
+        shipped = ROOT / "Resources" / "Models" / name
         try:
             run = chosen.runs / name
             bundle = train_iris(config, run) if isinstance(config, IrisConfig) else train_dropgen(config, run)
+            shutil.rmtree(shipped, ignore_errors=True)
+            shutil.copytree(bundle.folder, shipped)
+            if chosen.share and (bundle.card.extractor or {}).get("name") == "AnatomixUNet":
+                share_extractor(Bundle.open(shipped), Catalogue().find(chosen.share))
+            print(f"{name}: {Catalogue().find(name).folder}")
         except DropIrisError as error:
             print(error, file=sys.stderr)
             return 1
-        shipped = ROOT / "Resources" / "Models" / name
-        shutil.rmtree(shipped, ignore_errors=True)
-        shutil.copytree(bundle.folder, shipped)
-        if chosen.share and (bundle.card.extractor or {}).get("name") == "AnatomixUNet":
-            share_extractor(Bundle.open(shipped), Catalogue().find(chosen.share))
-        print(f"{name}: {Catalogue().find(name).folder}")
     return 0
 
 

@@ -116,7 +116,7 @@ def _models() -> list[Finding]:
     for entry in entries:
         version = entry.card.version if entry.card else ""
         advice = f"import it again, or remove it with `dropiris models remove {entry.name}`." if entry.problem else ""
-        if entry.card and missing_features(entry.folder, entry.card):
+        if entry.card and entry.folder and missing_features(entry.folder, entry.card):
             advice = "import the features with `dropiris models import FILE`."
         found = entry.problem or f"{version}, {entry.state}"
         kind = "Features" if entry.card and entry.card.kind == "features" else "Model"

@@ -124,8 +124,9 @@ class Catalogue:
     def verify(self, name: str) -> Bundle:
         """Read every byte: card, header, and the SHA-256 of all listed files, those of shared features too."""
         bundle = self.find(name)
-        for part in (bundle, find_features(bundle, self._places)):
-            for file, digest in part.card.sha256.items() if part else ():
+        features = find_features(bundle, self._places)
+        for part in [bundle, features] if features else [bundle]:
+            for file, digest in part.card.sha256.items():
                 check_digest(part.folder, file, digest, again=True)
         return bundle
 

@@ -16,7 +16,7 @@ class IrisConfig(RunConfig):
     shapes: float = Field(default=0.0, ge=0, lt=1, description="share of episodes made of random shapes")
     extractor: str = Field(
         default="none",
-        description="stable Iris: features beside the image, from MIND-SSC, a file of anatomix weights, ...",
+        description="stable Iris: features beside the image: MIND-SSC, a bundle of features, anatomix weights, ...",
     )
     extractor_layer: Literal["penultimate", "final"] = "penultimate"
     dropout: float = Field(
