@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dropiris import __version__
-from dropiris.cli import data, doctor, dropgen_segment, evaluate, iris_encode, iris_segment, models, train
+from dropiris.cli import benchmark, data, doctor, dropgen_segment, evaluate, iris_encode, iris_segment, models, train
 from dropiris.cli.sentences import CANCELLED, SentenceGroup, say
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.add_typer(iris, name="iris")
 app.add_typer(training, name="train")
 app.command("evaluate", help="Compare predictions with label maps: Dice, NSD and HD95.")(evaluate.evaluate)
 app.add_typer(data.app, name="data")
+app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(models.app, name="models")
 app.command("doctor", help="Say what runs here, and what to do if it does not.")(doctor.doctor)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from dropiris.train.config import RunConfig
+    from pydantic import BaseModel
 
 
-def read_settings(kind: type[RunConfig], file: Path | None, data: list[Path] | None, words: list[str]) -> Any:
+def read_settings(kind: type[BaseModel], file: Path | None, data: list[Path] | None, words: list[str]) -> Any:
     """Validated settings; words win over ``--data``, which wins over the file.
 
     A word may reach into a setting: ``training.count=5``.
@@ -72,7 +72,7 @@ def _has(values: Any, place: tuple[int | str, ...]) -> bool:
     return True
 
 
-def _sentence(kind: type[RunConfig], error: Any) -> str:
+def _sentence(kind: type[BaseModel], error: Any) -> str:
     import difflib
 
     place = tuple(str(step) for step in error["loc"])

@@ -1,0 +1,1 @@
+"""The papers' experiments as grids: methods, datasets and seeds of DropGen, strategies and references of Iris."""
