@@ -203,3 +203,26 @@ def test_what_has_no_known_layout_is_one_sentence(convert, msd, tmp_path):
     done = convert(tmp_path / "Dataset001_P", "-o", tmp_path / "out")
     assert done.exit_code == 1 and "layout already" in done.stderr
     assert read_volume(tmp_path / "Dataset001_P" / "imagesTs" / "p_09_0000.nii.gz").shape == (14, 12, 8)
+
+
+def test_a_real_scan_survives_the_way_through_every_file_layout(shared_data, small, convert, tmp_path):
+    """One anisotropic CT crop, laid out as MSD, as BIDS and as MONAI Label; voxels and place stay what they were."""
+    source = shared_data / "Dataset009_SpleenCT"
+    image, labels = (nibabel.load(next((source / name).glob("spleen2*"))) for name in ("imagesTs", "labelsTs"))
+    for layout, scan, label in (
+        ("msd", "imagesTr/s.nii.gz", "labelsTr/s.nii.gz"),
+        ("bids", "sub-s/ct/sub-s_ct.nii.gz", "derivatives/x/sub-s/ct/sub-s_dseg.nii.gz"),
+        ("monailabel", "s.nii.gz", "labels/final/s.nii.gz"),
+    ):
+        root, target = tmp_path / layout, tmp_path / f"Dataset009_{layout}"
+        for path, volume in ((scan, image), (label, labels)):
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(volume, root / path)
+        pair = {"image": scan, "label": label}
+        if layout == "msd":
+            text = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "spleen"}, "training": [pair]}
+            (root / "dataset.json").write_text(json.dumps(text))
+        done = convert(root, "-o", target)
+        assert done.exit_code == 0, done.output
+        for folder, volume in (("imagesTr", image), ("labelsTr", labels)):
+            same(next((target / folder).iterdir()), np.asarray(volume.dataobj), volume.affine)

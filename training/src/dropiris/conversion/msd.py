@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,8 @@ def open_msd(folder: Path) -> Source:
             f"{folder / 'dataset.json'} is no dataset file of the Medical Segmentation Decathlon "
             f"({type(problem).__name__}: {problem}); correct it."
         ) from problem
-    cases = [
-        SourceCase(_stem(image), lambda image=image, labels=labels: _read(image, labels, channels, structures))
-        for image, labels in pairs
-    ]
-    cases += [SourceCase(_stem(image), lambda image=image: _read(image, None, channels, ()), "Ts") for image in tests]
+    cases = [SourceCase(_stem(image), partial(_read, image, labels, channels, structures)) for image, labels in pairs]
+    cases += [SourceCase(_stem(image), partial(_read, image, None, channels, ()), "Ts") for image in tests]
     about = {
         "licence": str(data.get("licence") or data.get("license") or ""),
         "source": str(data.get("reference", "")),

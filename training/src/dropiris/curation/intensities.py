@@ -74,7 +74,8 @@ def examine_intensities(array: np.ndarray, affine: np.ndarray) -> Intensities:
 
 def _air(array: np.ndarray) -> float | None:
     """The commonest value of the six outer faces, if it fills most of them."""
-    faces = np.concatenate([np.take(array, end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    ends = [array[(slice(None),) * axis + (end,)] for axis in range(3) for end in (0, -1)]
+    faces = np.concatenate([face.ravel() for face in ends])
     values, counts = np.unique(subset(faces, _LOOKED_AT), return_counts=True)
     return float(values[counts.argmax()]) if counts.max() >= _AIR * counts.sum() else None
 

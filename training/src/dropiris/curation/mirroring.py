@@ -41,7 +41,8 @@ def check_mirroring(records: Sequence[CaseRecord]) -> list[Finding]:
         asked = (usual != 0) & (order != 0)
         against = asked & (np.sign(order) != usual)
         if asked.any() and against.sum() > 0.5 * asked.sum():
-            a, b = np.unravel_index(int(np.abs(np.where(against, order, 0)).argmax()), order.shape)
+            clearest = int(np.abs(np.where(against, order, 0)).argmax())
+            a, b = divmod(clearest, len(names))
             where = record.files
             found.append(
                 Finding(

@@ -36,13 +36,13 @@ def three_planes(scan: Volume, labels: LabelMap | None, hounsfield: bool = False
     result = np.zeros((side, 3 * side, 3), np.uint8)
     for n, (across, rows, columns) in enumerate(_PLANES):
         at = _fullest(marks, across) if marks is not None else image.shape[across] // 2
-        plane = _as_seen(np.take(some, at, across), rows, columns).astype(np.float32)
+        plane = _as_seen(_slice(some, at, across), rows, columns).astype(np.float32)
         mm = np.array(plane.shape) * spacing[[rows, columns]]
         shape = tuple(int(max(1, round(float(side * length / mm.max())))) for length in mm)
         grey = np.clip((plane - low) / max(high - low, 1e-12), 0.0, 1.0)
         picture = np.repeat(resample_linear(grey[None], (1, *shape))[0][..., None], 3, axis=2)
         if marks is not None and labels is not None:
-            small = _sampled(_as_seen(np.take(marks, at, across), rows, columns), shape)
+            small = _sampled(_as_seen(_slice(marks, at, across), rows, columns), shape)
             for structure in labels.structures:
                 mask = small == structure.label
                 if mask.any():
@@ -56,6 +56,11 @@ def _fullest(marks: np.ndarray, axis: int) -> int:
     filled = np.count_nonzero(marks, axis=tuple(other for other in range(3) if other != axis))
     fullest = np.flatnonzero(filled == filled.max())
     return int(fullest[len(fullest) // 2])
+
+
+def _slice(volume: np.ndarray, at: int, axis: int) -> np.ndarray:
+    # Not np.take: it copies all of an array that does not lie in memory as it is indexed (11 s for a large CT).
+    return volume[(slice(None),) * axis + (at,)]
 
 
 def _as_seen(plane: np.ndarray, rows: int, columns: int) -> np.ndarray:
