@@ -1,105 +1,120 @@
 """Score the models that ship: ``python evaluate_models.py [MODEL ...] [--data FOLDER] [--reports FOLDER]``.
 
-Every DropGen model segments the held-back cases (Val, Ts) of each dataset that has one of its structures; Iris
-segments those of every dataset with one labelled reference, the middle training case. Reports are those of
-`dropiris evaluate`.
+Iris models stand in one table with two baselines, copying the mask and registration (``pip install antspyx``; without
+it the column says so): five tasks, one reference each time. DropGen models segment the scans that their recipe holds
+back and real brains. Then every score on a card is measured again. What an earlier call has measured is not measured
+again unless weights or settings differ.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
-from dropiris.data.nnunet import Case, Dataset
+import dropgen_scores
+import iris_table
+from baselines import CentredMask, Registration
+from card_check import differences, rows_again
+from iris_scores import IrisModel, Method, NotInstalled, PairScore, measure
+from iris_tasks import TASKS, IrisTask
+from train_models import HERE, ROOT, read_recipe
+
 from dropiris.errors import DropIrisError
-from dropiris.evaluate.cases import CasePair, plain_name, read_table
-from dropiris.evaluate.metrics import metrics_of
-from dropiris.evaluate.overlays import worst_cases
-from dropiris.evaluate.report import write_report
-from dropiris.evaluate.report_page import report_page
-from dropiris.evaluate.score import CaseScore, score_case
-from dropiris.evaluate.summary import summarise
-from dropiris.files import write_labels
-from dropiris.inference import DropGenSegmenter, IrisSegmenter
+from dropiris.evaluate.report import write_all
 from dropiris.models.bundle import Bundle
 from dropiris.models.catalogue import Catalogue
-from dropiris.train.validate import as_reference
-from dropiris.volume import LabelMap, Volume
+from dropiris.train.dropgen_config import DropGenConfig
+from dropiris.train.iris_config import IrisConfig
 
-ROOT = Path(__file__).resolve().parents[2]
-Predict = Callable[[Volume], LabelMap]
-
-
-def predictor(segmenter: DropGenSegmenter | IrisSegmenter, dataset: Dataset) -> tuple[Predict | None, list[str]]:
-    """How this model segments this dataset and which of its structures, or None where it has nothing to say."""
-    if isinstance(segmenter, DropGenSegmenter):
-        known = {plain_name(s.name) for s in segmenter.structures}
-        shared = [name for name in dataset.structures if plain_name(name) in known]
-        return (segmenter.segment if shared else None), shared
-    training = [case for case in dataset.cases("Tr") if case.image]
-    if not training:
-        return None, []
-    reference = as_reference(dataset, training[len(training) // 2])
-    task = segmenter.encode([reference])
-    return partial(segmenter.segment, task=task), [s.name for s in reference.structures]
-
-
-def evaluate(bundle: Bundle, dataset: Dataset, cases: list[Case], reports: Path) -> None:
-    """Segment and score; predictions and report go below ``reports``."""
-    kind = DropGenSegmenter if bundle.card.method == "dropgen" else IrisSegmenter
-    predict, structures = predictor(kind(bundle), dataset)
-    if predict is None:
-        return
-    folder = reports / bundle.card.name / dataset.name
-    (folder / "predictions").mkdir(parents=True, exist_ok=True)
-    rows: list[CaseScore] = []
-    table, metrics, pairs = read_table(cases[0].labels), metrics_of(), []
-    for case in cases:
-        volume, _ = case.read()
-        if volume is None:
-            continue
-        prediction = folder / "predictions" / f"{case.name}.nii.gz"
-        write_labels(predict(volume), prediction)
-        pairs.append(CasePair(case.name, prediction, case.labels))
-        rows += score_case(pairs[-1], table, structures=structures)
-    summary = summarise(rows, metrics, table)
-    scans = {case.name: case.image for case in cases if case.image}
-    pictures = worst_cases(pairs, rows, table, scans)
-    page = report_page(summary, rows, metrics, pictures, f"{bundle.card.name} on {dataset.name}")
-    write_report(folder, rows, metrics, summary, page=page)
-    dice, hd95 = (summary["overall"][key]["mean"] for key in ("dice", "hd95_mm"))
-    scores = "nothing to score" if dice is None else f"Dice {dice:.3f}" + (f", HD95 {hd95:.1f} mm" if hd95 else "")
-    print(f"{bundle.card.name} on {dataset.name}: {scores}, {summary['cases']} cases, {len(structures)} structures")
+METHODS = ("iris", "dropgen")  # other bundles hold features
 
 
 def main() -> int:
+    names = [task.name for task in TASKS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names; default: every model here")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names or folders; default: every model here")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of nnU-Net datasets")
-    parser.add_argument("--reports", type=Path, default=ROOT / "reports")
-    parser.add_argument("--cases", type=int, default=5, help="at most so many per dataset; 0 takes all")
+    parser.add_argument("--reports", type=Path, default=ROOT / "reports" / "evaluation")
+    parser.add_argument("--tasks", nargs="*", default=names, choices=names, help="rows of the table of Iris")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--results", type=Path, help="file whose table of Iris is replaced, such as training/RESULTS.md"
+    )
+    parser.add_argument("--no-cards", action="store_true", help="leave out measuring the cards' scores again")
     chosen = parser.parse_args()
     try:
-        catalogue = Catalogue()
-        usable = [entry for entry in catalogue.list() if entry.card and entry.folder and not entry.problem]
-        names = chosen.models or [entry.name for entry in usable if entry.card.method != "extractor"]
-        folders = [path.parent for path in sorted(chosen.data.glob("*/dataset.json"))]
-        if not folders or not names:
-            what = "datasets" if names else "models"
+        bundles = find_models(chosen.models)
+        tasks = [task for task in TASKS if task.name in chosen.tasks and task.available(chosen.data)]
+        if not tasks or not bundles:
+            what = "datasets" if bundles else "models"
             print(f"There are no {what} to evaluate; give datasets with --data, or train models.", file=sys.stderr)
             return 1
-        for name in names:
-            for dataset in map(Dataset.open, folders):
-                cases = [case for case in [*dataset.cases("Val"), *dataset.cases("Ts")] if case.image]
-                if cases:
-                    evaluate(catalogue.find(name), dataset, cases[: chosen.cases or None], chosen.reports)
+        iris_models = [bundle for bundle in bundles if bundle.card.method == "iris"]
+        methods = [CentredMask(), Registration(), *(IrisModel(bundle, chosen.device) for bundle in iris_models)]
+        table = compare(tasks, methods, chosen.data, chosen.reports)
+        if chosen.results:
+            iris_table.put_section(chosen.results, table)
+        wrong = [problem for bundle in bundles for problem in examine(bundle, chosen)]
     except DropIrisError as problem:
         print(problem, file=sys.stderr)
         return 1
-    return 0
+    return 1 if wrong else 0
+
+
+def find_models(names: Sequence[str]) -> list[Bundle]:
+    """The named models, or every one here that segments."""
+    catalogue = Catalogue()
+    usable = [entry for entry in catalogue.list() if entry.card and entry.folder and not entry.problem]
+    everyone = [entry.name for entry in usable if entry.card and entry.card.method in METHODS]
+    return [catalogue.find(name) for name in names or everyone]
+
+
+def compare(tasks: Sequence[IrisTask], methods: Sequence[Method], data: Path, reports: Path) -> str:
+    """Measure what is missing, print the table and write it to ``iris.md`` and ``iris.csv``."""
+    measured: dict[tuple[str, str], list[PairScore] | str] = {}
+    for task in tasks:
+        for method in methods:
+            try:
+                measured[task.name, method.name] = measure(method, task, data, reports / "iris")
+            except NotInstalled as problem:
+                measured[task.name, method.name] = str(problem)
+    table = iris_table.markdown(tasks, methods, measured)
+    csv = iris_table.structures_csv(tasks, methods, measured)
+    write_all(reports, {"iris.md": table + "\n", "iris.csv": csv})
+    print(f"\n{table}\n")
+    return table
+
+
+def examine(bundle: Bundle, chosen: argparse.Namespace) -> list[str]:
+    """Reports of a DropGen model, and what on a card does not come out again."""
+    config = recipe_of(bundle, chosen.data)
+    rows = []
+    if bundle.card.method == "dropgen":
+        known = config if isinstance(config, DropGenConfig) else None
+        for task in dropgen_scores.tasks_of(bundle, known, chosen.data):
+            summary = dropgen_scores.evaluate(bundle, task, chosen.reports / "dropgen", chosen.device)
+            rows += dropgen_scores.card_rows(task, summary)
+            low, high = summary["overall"]["dice"]["interval"] or (float("nan"), float("nan"))
+            print(f"{bundle.card.name} on {task.scored_as}: Dice {rows[-1]['value']:.3f} [{low:.2f}, {high:.2f}]")
+    if chosen.no_cards:
+        return []
+    if config is None:
+        print(f"{bundle.card.name} has no recipe beside this file; its card is not measured again.")
+        return []
+    problems = differences(bundle.card.scores, [*rows, *rows_again(bundle, config, chosen.device)])
+    print(
+        f"{bundle.card.name}: {len(bundle.card.scores) - len(problems)} of {len(bundle.card.scores)} scores come again"
+    )
+    for problem in problems:
+        print(f"  {problem}")
+    return problems
+
+
+def recipe_of(bundle: Bundle, data: Path) -> IrisConfig | DropGenConfig | None:
+    """The recipe of that name beside this file."""
+    return read_recipe(bundle.card.name, data) if (HERE / f"{bundle.card.name}.yaml").is_file() else None
 
 
 if __name__ == "__main__":
