@@ -5,6 +5,8 @@ from enum import Enum
 
 from slicer.i18n import tr as _
 
+from dropiris.mrml.trust import read_trust
+from dropiris.trust import CHECK
 from IrisICLLib.scene_list import SceneList
 
 
@@ -31,7 +33,9 @@ class ScanEntry:
         if self.state is ScanState.RUNNING:
             return _("running")
         if self.state is ScanState.DONE:
-            return _("done in {seconds:.1f} s").format(seconds=self.seconds)
+            doubtful = sum(about.trust.flag == CHECK for about in read_trust(self.result).values())
+            words = _("done in {seconds:.1f} s") if not doubtful else _("done in {seconds:.1f} s, ◐ check {doubtful}")
+            return words.format(seconds=self.seconds, doubtful=doubtful)
         if self.state is ScanState.FAILED:
             return _("failed: {reason}").format(reason=self.reason)
         return _("ready")

@@ -89,6 +89,8 @@ def test_a_result_that_leads_back_but_not_to_itself_counts_as_what_it_is_of_the_
     part[20:30][part[20:30] == 1] = 0  # the other half is as dark, so it is found with it
     value = reverse_check(segmenter, *query(part), SPACING, [seen]).values["dark box"]
     assert value == pytest.approx(2 / 3)
+    parts = reverse_check(segmenter, *query(part), SPACING, [seen]).parts["dark box"]
+    assert parts == {"reference": 1.0, "scan": pytest.approx(2 / 3)}
 
 
 def test_of_what_the_reference_itself_reaches_the_share_counts(segmenter, seen):

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from slicer_headless.panel_session import table_texts, wait, wait_until
-from slicer_headless.small_scenes import add_segmentation, segment_id_of
+from slicer_headless.small_scenes import add_segmentation, add_volume, segment_id_of
 from slicer_headless.soft_and_bone import STRUCTURES, chest
 
 from dropiris.errors import WorkerError
-from dropiris.mrml.trust import read_trust
+from dropiris.mrml.trust import read_trust, write_trust
 from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
 from dropiris.progress import CancelToken
-from dropiris.trust import CHANGED, CHECK, GOOD
+from dropiris.trust import CHANGED, CHECK, GOOD, NOT_FOUND
 
 
 class Calibrated(ThresholdModels):
@@ -94,6 +94,22 @@ def test_iris_checks_against_references_encoded_before_and_stops_a_queue_on_canc
     nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
     made = [node for node in nodes if "CT pelvis" in node.GetName() and "segmentation" in node.GetName()]
     assert len(made) == 3 and [bool(read_trust(node)) for node in made] == [True, True, False]
+
+
+def test_the_list_of_scans_says_how_many_structures_ask_to_be_checked(slicer, iris, reference, scans):
+    from IrisICLLib.scan_queue import ScanQueue
+
+    iris.models.list()[0].card.trust["threshold"] = 1.0
+    queue = ScanQueue(iris.getParameterNode())
+    blurred = add_volume(slicer, chest() // 2, np.eye(4), "Dark")
+    iris.startQueue([scans[0], blurred], [(*reference, None)], report=queue, trust=True).wait()
+    said = [entry.status() for entry in queue.entries()]
+    assert "check" not in said[0] and "not found" not in said[0]
+    assert flags(queue.entries()[1].result) == {"soft tissue": NOT_FOUND, "bone": NOT_FOUND} and "check" not in said[1]
+    node = queue.entries()[0].result
+    trust = {key: replace(about, trust=replace(about.trust, flag=CHECK)) for key, about in read_trust(node).items()}
+    write_trust(node, trust)
+    assert queue.entries()[0].status().endswith("◐ check 2")
 
 
 def test_the_table_says_it_in_words_and_forgets_what_was_changed(slicer, open_panel, scan):

@@ -44,7 +44,7 @@ FEWEST = 30
 
 @dataclass(frozen=True)
 class Row:
-    """One structure of one result; ``half`` 0 chooses the threshold, 1 is reported."""
+    """One structure of one result; ``half`` 0 chooses the threshold, 1 is reported; ``parts`` of the trust by name."""
 
     data: str
     case: str
@@ -55,6 +55,7 @@ class Row:
     voxels: int
     trust: float
     dice: float
+    parts: str = ""
 
 
 class DropGenWay:
@@ -112,7 +113,8 @@ def rows_of(way: DropGenWay | IrisWay, dataset: Dataset, case: Case, half: int, 
                 ours = result.mask(structure)
                 dice = float(2 * (ours & mask).sum() / (ours.sum() + mask.sum()))
                 about = (dataset.name, case.name, half, hard, reference, structure.name)
-                yield Row(*about, int(ours.sum()), round(value, 5), round(dice, 5))
+                parts = "; ".join(f"{part} {share:.4f}" for part, share in report.parts.get(structure.name, {}).items())
+                yield Row(*about, int(ours.sum()), round(value, 5), round(dice, 5), parts)
 
 
 def plain(name: str) -> str:
@@ -193,7 +195,7 @@ def main() -> int:
 def write_card(path: Path, figures: dict[str, object]) -> None:
     """Put the figures into a model.json; the weights stay as they are."""
     card = json.loads(path.read_text(encoding="utf-8"))
-    card["trust"] = figures
+    card["trust"] = {key: value for key, value in figures.items() if value is not None}
     part = path.with_suffix(".part")
     part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -35,19 +35,22 @@ class TrustReport:
         Of the result, on the scan's grid.
     why : str
         Why some or all could not be checked, one sentence; "" when all were.
+    parts : mapping of structure name to mapping of str to float
+        What each value was made of.
     """
 
     check: str
     values: Mapping[str, float | None]
     voxels: Mapping[str, int] = field(default_factory=dict)
     why: str = ""
+    parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        return {"check": self.check, "values": dict(self.values), "voxels": dict(self.voxels), "why": self.why}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrustReport:
-        return cls(data["check"], dict(data["values"]), dict(data["voxels"]), data["why"])
+        return cls(*(data[item.name] for item in fields(cls)))
 
     @classmethod
     def unavailable(cls, check: str, names: Iterable[str], why: str) -> TrustReport:

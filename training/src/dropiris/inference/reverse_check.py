@@ -66,26 +66,37 @@ def reverse_check(
     voxels = voxels_of(labels)
     values: dict[str, float | None] = {name: None if voxels[name] else 0.0 for name in names}
     checked = tuple(s for s in labels.structures if voxels[s.name] and s.name in known)
+    parts: dict[str, dict[str, float]] = {}
     if checked:
-        progress(Progress(STAGE))
         result = Reference(volume, (LabelMap(labels.array, labels.affine, checked),))
-        windows = segmenter.reference_windows(result, {s.name: spacing[s.name] for s in checked})
-        task = segmenter.encode_windows(windows, checked, cancel=cancel)
-        again = segment_back(segmenter, task, windows, cancel)
-        for n, reference in enumerate(references):
-            progress(Progress(STAGE, (n + 1) / (len(references) + 1)))
-            for name, dice in segment_back(segmenter, task, reference.windows, cancel).items():
-                share = dice / max(reference.own[name], 1e-6)
-                values[name] = max(min(share, again[name]), values[name] or 0.0)
+        parts = _both_ways(segmenter, result, spacing, references, progress, cancel)
+        values.update({name: min(ways.values()) for name, ways in parts.items()})
     progress(Progress(STAGE, 1.0))
     unchecked = [name for name in names if name not in known]
     why = f"{', '.join(unchecked)} cannot be checked: {NO_IMAGE}." if unchecked else ""
-    return TrustReport(REVERSE, values, voxels, why)
+    return TrustReport(REVERSE, values, voxels, why, parts)
 
 
 def see(segmenter: IrisSegmenter, task: TaskEmbedding, windows: Sequence[ReferenceWindow]) -> SeenReference:
     """What to keep of a reference that was encoded as ``task`` from ``windows``."""
     return SeenReference(windows, segment_back(segmenter, task, windows))
+
+
+def _both_ways(
+    segmenter: IrisSegmenter, result: Reference, spacing: Mapping[str, float], references: Sequence[SeenReference],
+    progress: ProgressCallback, cancel: CancelToken | None,
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """How much of the best reference, and of the result itself, each structure of a result leads back to."""
+    progress(Progress(STAGE))
+    windows = segmenter.reference_windows(result, {s.name: spacing[s.name] for s in result.structures})
+    task = segmenter.encode_windows(windows, result.structures, cancel=cancel)
+    again = segment_back(segmenter, task, windows, cancel)
+    best = dict.fromkeys(again, 0.0)
+    for n, reference in enumerate(references):
+        progress(Progress(STAGE, (n + 1) / (len(references) + 1)))
+        for name, dice in segment_back(segmenter, task, reference.windows, cancel).items():
+            best[name] = max(best[name], min(1.0, dice / max(reference.own[name], 1e-6)))
+    return {name: {"reference": best[name], "scan": again[name]} for name in again}
 
 
 def segment_back(

@@ -27,6 +27,7 @@ from dropiris.volume import LabelMap, Volume
 STAGE = "Checking the result"
 # Of a window that the next one covers again; each voxel is judged in the window whose middle is nearest.
 OVERLAP = 0.25
+VIEW_NAMES = ("without the image", "without odd features", "without even features")
 
 Box = tuple[slice, slice, slice]
 
@@ -37,7 +38,7 @@ def partial_views(channels: int, p: float) -> torch.Tensor:
     The image is dropped in one view; every other feature in the next, the other half in the last. A view of the image
     alone says nothing: all features at once are all but never dropped in training, and it finds nothing at all.
     """
-    keep = torch.ones(3, channels)
+    keep = torch.ones(len(VIEW_NAMES), channels)
     keep[0, 0] = 0
     keep[1, 1::2] = 0
     keep[2, 2::2] = 0
@@ -90,8 +91,10 @@ def view_agreement(
             theirs[:, k] += truth.sum()
             both[:, k] += (found & truth).sum((1, 2, 3))
     progress(Progress(STAGE, 1.0))
-    dice = (2 * both / np.maximum(ours + theirs, 1)).mean(axis=0)
-    return TrustReport(VIEWS, dict(zip(names, dice.tolist(), strict=True)), voxels_of(labels))
+    dice = 2 * both / np.maximum(ours + theirs, 1)
+    parts = {name: dict(zip(VIEW_NAMES, of.tolist(), strict=True)) for name, of in zip(names, dice.T, strict=True)}
+    values = dict(zip(names, dice.mean(axis=0).tolist(), strict=True))
+    return TrustReport(VIEWS, values, voxels_of(labels), "", parts)
 
 
 @torch.inference_mode()
