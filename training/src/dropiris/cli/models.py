@@ -10,6 +10,7 @@ import typer
 
 from dropiris.cli.progress_bar import progress_bar
 from dropiris.cli.sentences import say
+from dropiris.cli.trust import calibration_in_words
 
 app = typer.Typer(help="The models on this machine.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="Name, see `dropiris models list`.")]
@@ -87,6 +88,8 @@ def info(name: Name, as_json: Annotated[bool, typer.Option("--json", help="The w
             f"{'Score:':<13} {score['dataset']}, {score.get('structure') or 'mean'}: "
             f"{score['metric']} {score['value']:.3f}{cases}"
         )
+    if calibrated := calibration_in_words(card.trust):
+        typer.echo(f"{'Trust:':<13} {calibrated}")
 
 
 @app.command("import", help="Install a model from a folder, a .zip file, or best.pth of DropGen's own training code.")

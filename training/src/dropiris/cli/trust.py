@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from dropiris.cli.sentences import say
 from dropiris.trust import StructureTrust, TrustReport, judge, why_not
@@ -24,3 +25,16 @@ def judged(report: TrustReport, bundle: Bundle) -> dict[str, StructureTrust]:
     if report.why:
         say(f"Note: {report.why}")
     return judge(report, bundle.card)
+
+
+def calibration_in_words(trust: Mapping[str, Any]) -> str:
+    """What a model's card says of its trust, "" where it was never calibrated."""
+    if trust.get("threshold") is None:
+        return ""
+    said = [f"below {trust['threshold']:g} asks to be checked"]
+    for key, words in (("caught", "of bad results are caught"), ("false_alarms", "of good ones are flagged too")):
+        if trust.get(key) is not None:
+            said.append(f"{trust[key]:.0%} {words}")
+    if trust.get("rank_correlation") is not None:
+        said.append(f"rank correlation with Dice {trust['rank_correlation']:.2f} ({trust.get('results', 0)} results)")
+    return ", ".join(said)
