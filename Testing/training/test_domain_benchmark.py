@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from dropiris.benchmark.dg_config import DomainBenchmark
 from dropiris.benchmark.dg_result import DomainResult, mean_dice, read_result
-from dropiris.benchmark.dg_tables import main_tables, score_shifts, sweep_table
+from dropiris.benchmark.dg_tables import main_tables, score_shifts, seeds_table, sweep_table
 from dropiris.cli.main import app
 
 SETTINGS = {"max_steps": 2, "window": [16, 16, 16], "base_width": 4, "downsamplings": 2, "spacing": [2, 2, 2]}
@@ -115,6 +115,10 @@ def test_tables_have_the_papers_numbers():
     # Over seeds, ERM's two cases have 30 and 50: mean 40, standard error 10.
     assert rows == {"erm": ["40.0 (10.0)", "80.0 (10.0)", "1.5"], "dropgen": ["70.0 (10.0)", "50.0 (0.0)", "1.5"]}
     assert [cell.best for cell in table.rows[1][1:]] == [True, False, True]
+    every = seeds_table(scores)
+    assert every.head[-2:] == ["seed 0", "seed 1"]
+    assert [cell.text for cell in every.rows[0]] == ["A, validation", "dropgen", "60.0", "60.0", "–"]
+    assert ["A, test", "erm", "40.0 ± 14.1", "30.0", "50.0"] in [[cell.text for cell in row] for row in every.rows]
     sweep = sweep_table(benchmark, results)
     assert [[cell.text for cell in row] for row in sweep.rows] == [["A", "65.0", "60.0"], ["B", "–", "70.0"]]
     assert np.isnan(mean_dice({}))

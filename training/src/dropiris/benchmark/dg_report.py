@@ -85,7 +85,7 @@ def shifts_figure(benchmark: DomainBenchmark, scores: Sequence[ShiftScore]) -> F
                 axes.plot(row.mean, at, "o", color="0.5", markerfacecolor="white", zorder=3)
                 continue
             axes.errorbar(row.mean, at, xerr=row.error if row.error == row.error else None, fmt="o", color=colour)
-            axes.plot(row.seeds, [at + 0.25] * len(row.seeds), "|", color=COLOURS[5])
+            axes.plot(list(row.seeds.values()), [at + 0.25] * len(row.seeds), "|", color=COLOURS[5])
         axes.set_xlim(-2, 102)
         axes.set_xlabel(f"{shift.name}: Dice (%)")
     return made[0].figure  # type: ignore[return-value]

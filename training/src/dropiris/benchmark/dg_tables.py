@@ -28,8 +28,8 @@ class ShiftScore:
     ----------
     error : float
         Standard error over cases.
-    seeds : tuple of float
-        Mean of each seed.
+    seeds : dict
+        Seed to its mean.
     rank : float
         Among the methods scored on the shift; NaN for a swept dropout.
     """
@@ -41,13 +41,13 @@ class ShiftScore:
     mean: float
     error: float
     cases: int
-    seeds: tuple[float, ...]
+    seeds: dict[int, float]
     rank: float = math.nan
 
     @property
     def spread(self) -> float:
         """Standard deviation over seeds."""
-        return statistics.stdev(self.seeds) if len(self.seeds) > 1 else math.nan
+        return statistics.stdev(self.seeds.values()) if len(self.seeds) > 1 else math.nan
 
 
 def score_shifts(benchmark: DomainBenchmark, results: Sequence[DomainResult]) -> list[ShiftScore]:
@@ -66,14 +66,16 @@ def _score(shift: Shift, method: str, role: str, results: Sequence[DomainResult]
     own = [r for r in results if r.shift == shift.name and r.method == method and getattr(r, role)]
     if not own:
         return None
-    seeds = tuple(100 * result.mean(role) for result in sorted(own, key=lambda result: result.seed))
+    seeds = {result.seed: 100 * result.mean(role) for result in own}
     cases: dict[str, list[float]] = {}
     for result in own:
         for case, mean in case_means(getattr(result, role)).items():
             cases.setdefault(case, []).append(100 * mean)
     means = [statistics.fmean(values) for values in cases.values()]
     error = float(stats.sem(means)) if len(means) > 1 else math.nan
-    return ShiftScore(shift.setting, shift.name, method, role, statistics.fmean(seeds), error, len(means), seeds)
+    return ShiftScore(
+        shift.setting, shift.name, method, role, statistics.fmean(seeds.values()), error, len(means), seeds
+    )
 
 
 def _ranked(rows: list[ShiftScore], methods: set[str]) -> list[ShiftScore]:
@@ -176,13 +178,13 @@ def _row_name(shift: Shift) -> str:
 
 def seeds_table(scores: Sequence[ShiftScore]) -> Table | None:
     """Every seed beside mean and spread; None where there is only one seed."""
-    most = max((len(row.seeds) for row in scores), default=0)
-    if most < 2:
+    everyone = sorted({seed for row in scores for seed in row.seeds})
+    if len(everyone) < 2:
         return None
     rows = []
     for row in scores:
         spread = f"{row.mean:.1f} ± {row.spread:.1f}" if math.isfinite(row.spread) else f"{row.mean:.1f}"
-        seeds = [f"{value:.1f}" for value in row.seeds] + ["–"] * (most - len(row.seeds))
+        seeds = [f"{row.seeds[seed]:.1f}" if seed in row.seeds else "–" for seed in everyone]
         rows.append([Cell(text) for text in (f"{row.shift}, {row.role}", row.method, spread, *seeds)])
-    head = ["shift", "method", "mean ± SD over seeds", *(f"seed {n + 1}" for n in range(most))]
+    head = ["shift", "method", "mean ± SD over seeds", *(f"seed {seed}" for seed in everyone)]
     return Table("Every seed", head, rows, "Dice in percent.")
