@@ -172,6 +172,17 @@ def test_partly_labelled_cases_are_known_suspected_and_checked(dataset):
     assert has(sentences(dataset, "note", "p1"), "A model made these labels")
 
 
+def test_regions_and_the_ignore_label_of_nnunet_are_understood(dataset):
+    image, labels = dataset.person(0)
+    labels[0, 0, 0] = 5
+    dataset.add("Tr", "p0", image, labels)
+    regions = {"background": 0, "trunk": [1, 2, 3, 4], "kidneys": [3, 4], "ignore": 5}
+    dataset.write(labels=regions, regions_class_order=[1, 3])
+    assert sentences(dataset, "error") == [] and has(sentences(dataset, "note", "p0"), "carry the ignore label")
+    dataset.write(labels={**regions, "ignore": 3})
+    assert has(sentences(dataset, "error"), "ignore label is 3")
+
+
 def test_a_table_that_cannot_be_read_hides_nothing_else(dataset):
     (dataset.root / "dataset.json").write_text("{")
     (dataset.root / "imagesTr" / "p0_0000.nii.gz").write_bytes(b"")
@@ -197,7 +208,7 @@ def test_the_command_writes_its_report_and_fails_on_errors(dataset, dropiris, tm
     labels[0, 0, 0] = 9
     dataset.add("Tr", "p0", dataset.person(0)[0], labels)
     done = dropiris("data", "check", dataset.root, "-o", tmp_path / "report")
-    assert done.exit_code == 1 and "the value 9 (1 voxels)" in " ".join(done.output.split())
+    assert done.exit_code == 1 and "the value 9 (1 voxel)" in " ".join(done.output.split())
     assert sorted(p.name for p in (tmp_path / "report").iterdir()) == ["findings.csv", "findings.json", "report.html"]
     with (tmp_path / "report" / "findings.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -45,7 +45,7 @@ def _digest(array: np.ndarray) -> str:
     state = hashlib.blake2b(repr(tuple(array.shape)).encode(), digest_size=16)
     for k in range(array.shape[2]):
         # + 0 makes -0.0 and 0.0 one number
-        state.update(memoryview(np.asfortranarray(array[:, :, k], dtype="<f4").T + np.float32(0)))
+        state.update((np.asarray(array[:, :, k], dtype="<f4") + np.float32(0)).tobytes(order="F"))
     return state.hexdigest()
 
 

@@ -84,14 +84,9 @@ def examine_labels(labels: LabelMap, scan: Volume, table: DatasetTable, case: st
     unknown = [value for value in counts if value not in table.values]
     if unknown and table.values:
         total = sum(counts[value] for value in unknown)
-        findings.append(
-            (
-                "error",
-                "labels",
-                f"It holds {_numbered(unknown)} ({total} voxels), which dataset.json does not name; add the name or "
-                "remove the label.",
-            )
-        )
+        voxels = "1 voxel" if total == 1 else f"{total} voxels"
+        sentence = f"It holds {_numbered(unknown)} ({voxels}), which dataset.json does not name; name or remove it."
+        findings.append(("error", "labels", sentence))
     if not counts:
         findings.append(("warning", "labels", "Nothing is labelled; confirm that there is nothing, or draw it."))
     findings += _annotated(labels, table, case)
@@ -113,7 +108,8 @@ def _annotated(labels: LabelMap, table: DatasetTable, case: str) -> list[tuple[s
             sentence = f"{listed(others)} is labelled, though partially_labelled does not list it; correct the list."
             found.append(("error", "partially labelled", sentence))
         left_out = len(table.labels) - len(annotated)
-        rest = f"; the other {left_out} labels lie in the background" if left_out else "; the rest is background"
+        others_lie = "the other label lies" if left_out == 1 else f"the other {left_out} labels lie"
+        rest = f"; {others_lie} in the background" if left_out else "; the rest is background"
         found.append(
             ("note", "partially labelled", f"Only {listed(annotated)} was annotated{rest}: train and score on that.")
         )
