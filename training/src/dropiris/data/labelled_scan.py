@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -63,7 +63,7 @@ def load_labelled_scan(case: Case, dataset: Dataset | None = None, clusters: int
         Where the case has an image, what is not labelled is cut into so many parts of like intensity, as SynthSeg does
         around the brain: organs nobody drew must not be rendered as air.
     """
-    volume, label_map = case.read()
+    volume, label_map = replace(case, merged=None).read()
     grid = CanonicalGrid.over(label_map.shape, label_map.affine, None)
     labels = grid.labels_to_model(label_map.array)
     values = np.unique(labels)

@@ -9,6 +9,7 @@ from torch import nn
 
 from dropiris.data.nnunet import Dataset
 from dropiris.data.patches import PatchDataset, intensity_rule, load_patches
+from dropiris.data.rendered_patches import RenderedPatches, load_rendered
 from dropiris.errors import InputError
 from dropiris.models.bundle import Bundle
 from dropiris.networks.views import drop_channels, dropgen_input, stable_features
@@ -25,7 +26,7 @@ def train_dropgen(config: DropGenConfig, run_folder: Path) -> Bundle:
     """Train, validate and write the bundle; an interrupted run in the same folder is continued."""
     if len(config.data) != 1:
         raise InputError("DropGen trains on one dataset; give one --data folder.")
-    dataset = Dataset.open(config.data[0])
+    dataset = Dataset.open(config.data[0]).merge(config.merge)
     config = planned(config, dataset)
     method = build_method(config)
     with TrainingRun(config, run_folder) as run:
@@ -35,7 +36,7 @@ def train_dropgen(config: DropGenConfig, run_folder: Path) -> Bundle:
         predictor = method.network(channels, 1 + len(dataset.structures), extractor)
         predictor.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         with run.first_on_machine():
-            patches = PatchDataset(load_patches(dataset, config, intensity_rule(config)), config)
+            patches = training_patches(dataset, config)
         export = DropGenExport(config, run_folder, method, extractor if features_of else None, str(run.device))
         optimizer = torch.optim.AdamW(trained(predictor), config.learning_rate, weight_decay=config.weight_decay)
         schedule = cosine_schedule(optimizer, config)
@@ -53,6 +54,14 @@ def train_dropgen(config: DropGenConfig, run_folder: Path) -> Bundle:
             loss = method.loss(logits, target)
             run.step(loss)
         return run.finish(export)
+
+
+def training_patches(dataset: Dataset, config: DropGenConfig) -> PatchDataset | RenderedPatches:
+    """Crops of the training cases' scans; of label maps without scans, crops that are rendered anew each time."""
+    cases = config.training.cases(dataset)
+    if cases and all(case.image is None for case in cases):
+        return RenderedPatches([load_rendered(case, dataset) for case in cases], config)
+    return PatchDataset(load_patches(dataset, config, intensity_rule(config)), config)
 
 
 def trained(predictor: nn.Module) -> list[nn.Parameter]:

@@ -50,6 +50,13 @@ class DropGenConfig(RunConfig):
     )
     ct_window: tuple[float, float] | None = (-990.0, 500.0)
     percentiles: tuple[float, float] = Field(default=PERCENTILES, description="of what is not CT; the paper: 0 and 100")
+    merge: dict[str, list[str]] = Field(
+        default_factory=dict, description="structures made of several of the dataset's; what is in none is background"
+    )
+    contrast: Literal["random", "T1", "T2", "FLAIR", "CT"] = Field(
+        default="random", description="label maps without images: how they are rendered"
+    )
+    stripped: float = Field(default=0.35, ge=0, le=1, description="share of rendered heads shown as brains alone")
     training: Selection = Selection(split="Tr")
     validation: Selection = Selection(split="Val")
     test: Selection | None = Field(default=None, description="scored once, with the finished model")

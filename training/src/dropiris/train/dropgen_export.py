@@ -14,6 +14,7 @@ from torch import nn
 from dropiris.data.nnunet import Dataset
 from dropiris.data.patches import intensity_rule
 from dropiris.data.selection import Selection
+from dropiris.data.sequences import SEQUENCES
 from dropiris.inference import DropGenSegmenter
 from dropiris.models.bundle import Bundle, write_bundle
 from dropiris.models.card import ModelCard
@@ -70,7 +71,7 @@ class DropGenExport:
         return write_bundle(folder, self.card(spec), tensors)
 
     def card(self, network: dict[str, Any]) -> ModelCard:
-        config, dataset = self.config, Dataset.open(self.config.data[0])
+        config, dataset = self.config, Dataset.open(self.config.data[0]).merge(self.config.merge)
         structures = tuple(
             structure_of(number, name, config) for number, name in enumerate(dataset.structures, start=1)
         )
@@ -80,12 +81,18 @@ class DropGenExport:
 
     def rows(self, bundle: Bundle, selection: Selection, limit: int = 0) -> list[dict[str, Any]]:
         """Scores of a bundle on selected cases, as a model card lists them."""
-        dataset = self._titled(Dataset.open(self.config.data[0]))
+        dataset = self._titled(Dataset.open(self.config.data[0]).merge(self.config.merge))
         cases = selection.cases(dataset)[: limit or None]
-        if not cases:
-            return []
-        scores = validate.validate_dropgen(DropGenSegmenter(bundle, self.device), dataset, cases)
-        return validate.as_card_scores(dataset, selection.split, scores)
+        segmenter, rows = DropGenSegmenter(bundle, self.device), []
+        scanned = [case for case in cases if case.image]
+        if scanned:
+            scores = validate.validate_dropgen(segmenter, dataset, scanned)
+            rows += validate.as_card_scores(dataset, selection.split, scores)
+        drawn = [case for case in cases if not case.image]
+        for sequence in SEQUENCES if drawn else ():
+            scores = validate.validate_rendered(segmenter, dataset, drawn, sequence)
+            rows += validate.as_card_scores(dataset, selection.split, scores, f"rendered as {sequence}")
+        return rows
 
     def _titled(self, dataset: Dataset) -> Dataset:
         """The dataset with structures called as the bundle calls them."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dropiris.data.nnunet import Case, Dataset
+from dropiris.data.rendered_volume import rendered_volume
 from dropiris.inference import DropGenSegmenter, IrisSegmenter
 from dropiris.volume import LabelMap, Reference, Structure, Volume
 
@@ -51,6 +52,24 @@ def validate_dropgen(segmenter: DropGenSegmenter, dataset: Dataset, cases: Seque
     for case in cases:
         for name, dice in dice_per_structure(dataset, case, segmenter.segment).items():
             scores.setdefault(name, []).append(dice)
+    return scores
+
+
+def validate_rendered(
+    segmenter: DropGenSegmenter, dataset: Dataset, cases: Sequence[Case], sequence: str, seed: int = 0
+) -> Scores:
+    """Dice per structure over label maps rendered as a sequence, with the head in even cases and without it in odd."""
+    scores: Scores = {}
+    for number, case in enumerate(cases):
+        volume, labels = rendered_volume(
+            case, dataset, sequence, np.random.default_rng([seed, number]), number % 2 == 1
+        )
+        result = segmenter.segment(volume)
+        value_of = {s.name: s.label for s in result.structures}
+        for structure in labelled_structures(dataset, case.name, labels.array):
+            truth, ours = labels.array == structure.label, result.array == value_of[structure.name]
+            dice = float(2 * (truth & ours).sum() / max(1, truth.sum() + ours.sum()))
+            scores.setdefault(structure.name, []).append(dice)
     return scores
 
 
