@@ -22,8 +22,8 @@ from dropiris.volume import LabelMap, Structure, Volume
 _BEYOND = 0.1
 # Left and right of a pair rarely differ by more.
 _LOPSIDED = 3.0
-# Too few voxels for a ratio of volumes.
-_ENOUGH = 40
+# Too few voxels, or too little (mL), to say so: the temporal horns of healthy ventricles differ sixfold.
+_ENOUGH, _NOTEWORTHY = 40, 1.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,8 @@ def _pairs(labels: LabelMap, extents: tuple[Extent, ...], cut: set[str]) -> list
         if min(left.voxels, right.voxels) < _ENOUGH:
             continue
         ratio = left.voxels / right.voxels
-        if not _LOPSIDED > ratio > 1 / _LOPSIDED and not {left.structure.name, right.structure.name} & cut:
+        whole = not {left.structure.name, right.structure.name} & cut
+        if max(ratio, 1 / ratio) > _LOPSIDED and whole and max(left.volume_ml, right.volume_ml) >= _NOTEWORTHY:
             lopsided.append(f"{base} ({left.volume_ml:.1f} and {right.volume_ml:.1f} mL)")
         one, other = profiles[left.structure.label], profiles[right.structure.label]
         at = np.arange(len(one))
