@@ -47,15 +47,16 @@ def main() -> int:
     try:
         bundles = find_models(chosen.models)
         tasks = [task for task in TASKS if task.name in chosen.tasks and task.available(chosen.data)]
-        if not tasks or not bundles:
+        if not bundles or not any(chosen.data.glob("*/dataset.json")):
             what = "datasets" if bundles else "models"
             print(f"There are no {what} to evaluate; give datasets with --data, or train models.", file=sys.stderr)
             return 1
         iris_models = [bundle for bundle in bundles if bundle.card.method == "iris"]
-        methods = [CentredMask(), Registration(), *(IrisModel(bundle, chosen.device) for bundle in iris_models)]
-        table = compare(tasks, methods, chosen.data, chosen.reports)
-        if chosen.results:
-            iris_table.put_section(chosen.results, table)
+        if iris_models and tasks:
+            methods = [CentredMask(), Registration(), *(IrisModel(bundle, chosen.device) for bundle in iris_models)]
+            table = compare(tasks, methods, chosen.data, chosen.reports)
+            if chosen.results:
+                iris_table.put_section(chosen.results, table)
         wrong = [problem for bundle in bundles for problem in examine(bundle, chosen)]
     except DropIrisError as problem:
         print(problem, file=sys.stderr)

@@ -156,7 +156,9 @@ def score(pairs: Sequence[PairScore], structures: Sequence[str] | None = None) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a structure that a query does not have
         by_query = np.array([np.nanmean(table[whose == n], axis=0) for n in range(len(queries))])
-    return float(structures_mean(table)), structures_interval(by_query)
+    # drawing the one query that lacks a structure would compare other structures, not other scans
+    sure = len(queries) > 2 or np.isfinite(by_query).all()
+    return float(structures_mean(table)), structures_interval(by_query) if sure else None
 
 
 def _mean(dice: dict[str, float]) -> float:
