@@ -85,13 +85,17 @@ def test_a_model_trained_with_a_bundle_of_features_can_share_them(
 ):
     monkeypatch.setenv("DROPIRIS_USER_MODELS", str(tmp_path / "installed"))
     card = {"name": "features-a", "version": "1.2.0", "network": {"layer": "final"}, "scores": {"probe": 0.5}}
-    anatomix_file.with_suffix(".json").write_text(json.dumps({**card, "training": {"settings": {}}}))
+    anatomix_file.with_suffix(".json").write_text(
+        json.dumps({**card, "training": {"settings": {"init_from": str(tmp_path / "last.pt")}}})
+    )
     features = bundle_of_weights(anatomix_file, tmp_path / "installed", {"licence": "CC0"})
     assert features.card.licence == "CC0" and features.card.scores[0]["value"] == 0.5
+    assert features.card.training["settings"]["init_from"] == "last.pt"
     assert features.card.network == extractor_spec(load_anatomix(anatomix_file, "final"), config())
     name = "features-a" if how == "name" else str(features.folder)
     bundle = train_dropgen(config(blob_dataset, extractor=name, name="with-features"), tmp_path / "run")
     assert any(key.startswith("extractor.") for key in bundle.tensors())
+    assert bundle.card.training["settings"]["extractor"] == "features-a"  # without the folder of this machine
     before = load_extractor(bundle, bundle.tensors())
     shared = share_extractor(bundle, features)
     image = torch.rand(1, 1, 32, 32, 32)

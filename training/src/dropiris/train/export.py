@@ -56,7 +56,8 @@ def card_of(
     structures: tuple[Structure, ...],
     spacing: tuple[float, float, float] | None,
 ) -> ModelCard:
-    settings = config.model_dump(mode="json", exclude={"data", "card", "structures", "name", "title", "accelerator"})
+    dumped = config.model_dump(mode="json", exclude={"data", "card", "structures", "name", "title", "accelerator"})
+    settings = {key: without_folders(value) for key, value in dumped.items()}
     sources = {d.name: {"licence": d.licence, "modality": d.modality, "source": d.source} for d in datasets}
     return ModelCard(
         name=config.name,
@@ -72,3 +73,8 @@ def card_of(
         training={"datasets": sources, "settings": settings, "dropiris": __version__},
         **config.card,
     )
+
+
+def without_folders(value: Any) -> Any:
+    """A file's name for its path: a card travels, and where a file lay concerns nobody else."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -15,7 +15,7 @@ from dropiris.errors import InputError
 from dropiris.intensity import IntensityRule
 from dropiris.models.bundle import Bundle, write_bundle
 from dropiris.models.card import ModelCard
-from dropiris.train.export import card_of
+from dropiris.train.export import card_of, without_folders
 from dropiris.train.extractor_config import ExtractorConfig
 from dropiris.train.extractors import anatomix_of, anatomix_spec
 from dropiris.train.initial_weights import read_weights
@@ -66,11 +66,13 @@ def bundle_of_weights(source: Path, folder: Path, changes: Mapping[str, Any] | N
         said: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(f"{beside} cannot be read; give the card that was written with the weights.") from None
-    settings = said.get("training", {}).get("settings", {})
+    training = said.get("training", {})
+    settings = {key: without_folders(value) for key, value in training.get("settings", {}).items()}
     made: dict[str, Any] = {
         "method": "extractor",
         "window": settings.get("window", (64, 64, 64)),
         "network": anatomix_spec(anatomix_of(own, said.get("network", {}).get("layer", "penultimate"))),
+        "training": {**training, "settings": settings},
         "scores": _rows(said.get("scores", {}), settings.get("validation_pairs", 0)),
     }
     card = ModelCard.from_json({**said, **(changes or {}), **made})
