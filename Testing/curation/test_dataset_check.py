@@ -220,6 +220,13 @@ def test_the_command_writes_its_report_and_fails_on_errors(dataset, dropiris, tm
     )
 
 
+def test_of_very_many_cases_only_the_suspect_ones_are_pictured(dataset, monkeypatch):
+    monkeypatch.setattr("dropiris.curation.check.MOST_PICTURES", 3)
+    dataset.add("Tr", "p2", dataset.person(2)[0], np.zeros(dataset.shape, np.uint8))
+    (checked,) = check_datasets([dataset.root]).datasets
+    assert [record.files.name for record in checked.records if record.picture] == ["p2"]
+
+
 def test_what_is_no_dataset_is_one_sentence(dropiris, tmp_path):
     done = dropiris("data", "check", tmp_path / "nowhere")
     assert done.exit_code == 1 and "is no folder" in done.stderr and len(done.stderr.strip().splitlines()) == 1

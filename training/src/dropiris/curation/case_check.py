@@ -17,6 +17,7 @@ from dropiris.curation.labels import count_labels, examine_labels, structures_of
 from dropiris.curation.layout import CaseFiles
 from dropiris.curation.three_planes import three_planes
 from dropiris.errors import InputError
+from dropiris.evaluate.page import photo_uri
 from dropiris.references.extent import Extent
 from dropiris.volume import LabelMap, Volume
 
@@ -38,8 +39,8 @@ class CaseRecord:
     counts : dict or None
         Voxels of each label value; None when there are no readable labels.
     extents : tuple of Extent
-    picture : ndarray (S, 3 * S, 3) or None
-        uint8 RGB.
+    picture : str
+        Three slices as a ``data:`` URI (JPEG, about 20 kB), or "".
     findings : list of Finding
     """
 
@@ -51,7 +52,7 @@ class CaseRecord:
     label_type: str = ""
     counts: Mapping[int, int] | None = None
     extents: tuple[Extent, ...] = ()
-    picture: np.ndarray | None = None
+    picture: str = ""
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -64,8 +65,11 @@ class CaseRecord:
         self.findings.append(Finding(severity, topic, sentence, where.dataset, where.split, where.name))
 
 
-def check_case(files: CaseFiles, table: DatasetTable, picture: bool = True) -> CaseRecord:
-    """Look at one case; nothing that is wrong with its files raises, it becomes a finding."""
+def check_case(files: CaseFiles, table: DatasetTable, picture: str = "all") -> CaseRecord:
+    """Look at one case; nothing that is wrong with its files raises, it becomes a finding.
+
+    ``picture`` is "all", "suspect" (only where something was wrong) or "none".
+    """
     record = CaseRecord(files)
     scan = _images(record, table)
     try:
@@ -76,7 +80,8 @@ def check_case(files: CaseFiles, table: DatasetTable, picture: bool = True) -> C
     try:
         if labels is not None:
             _labels_on_scan(record, table, labels, scan)
-        if picture:
+        suspect = any(found.severity != "note" for found in record.findings)
+        if picture == "all" or (picture == "suspect" and suspect):
             record.picture = _picture(record, labels, scan)
     except (InputError, MemoryError) as problem:
         record.say("error", "unreadable", _sentence(problem, files.labels))
@@ -147,12 +152,12 @@ def _labels_on_scan(record: CaseRecord, table: DatasetTable, labels: LabelMap, s
         record.say(severity, topic, sentence)
 
 
-def _picture(record: CaseRecord, labels: LabelMap | None, scan: Volume | None) -> np.ndarray | None:
+def _picture(record: CaseRecord, labels: LabelMap | None, scan: Volume | None) -> str:
     if scan is None and labels is None:
-        return None
+        return ""
     if scan is None:
         assert labels is not None
-        return three_planes(Volume(np.zeros(labels.shape, np.uint8), labels.affine, labels.name), labels)
+        return photo_uri(three_planes(Volume(np.zeros(labels.shape, np.uint8), labels.affine, labels.name), labels))
     first = record.intensities[min(record.intensities)]
     same = labels is not None and labels.shape == scan.shape
-    return three_planes(scan, labels if same else None, first.hounsfield)
+    return photo_uri(three_planes(scan, labels if same else None, first.hounsfield))

@@ -17,6 +17,9 @@ from dropiris.curation.relatives import check_relatives
 from dropiris.errors import InputError
 from dropiris.progress import Progress, ProgressCallback, ignore_progress
 
+# From here on only suspect cases get a picture: 2,000 make a page of 40 MB, more than a browser likes.
+MOST_PICTURES = 2000
+
 
 @dataclass
 class CheckedDataset:
@@ -66,9 +69,10 @@ def check_datasets(
         findings += [*found, *faults]
         datasets.append(CheckedDataset(folder.resolve().name, folder, table))
         todo += [(datasets[-1], files) for files in cases]
+    shown = "none" if not pictures else "all" if len(todo) <= MOST_PICTURES else "suspect"
     for n, (dataset, files) in enumerate(todo):
         progress(Progress(f"{dataset.name} {files.name}", n / len(todo)))
-        dataset.records.append(check_case(files, dataset.table, pictures))
+        dataset.records.append(check_case(files, dataset.table, shown))
     for dataset in datasets:
         findings += [found for record in dataset.records for found in record.findings]
         findings += check_cohort(dataset.records, dataset.table, dataset.name)

@@ -49,8 +49,8 @@ at the left.</p>
 {% for case in cases %}
 <section class="card" id="{{ case.anchor }}">
 <h3>{{ case.name }}</h3>
-{% if case.picture is not none %}
-<img src="{{ case.picture | photo }}" width="432" height="144" loading="lazy" alt="Three slices of {{ case.name }}">
+{% if case.picture %}
+<img src="{{ case.picture }}" width="432" height="144" loading="lazy" alt="Three slices of {{ case.name }}">
 {% endif %}
 <p class="soft">{{ case.facts }}</p>
 {% if case.structures %}
