@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dropiris.data.brain_structures import brain_groups
 from dropiris.errors import InputError
 from dropiris.files import write_labels, write_volume
 from dropiris.volume import LabelMap, Structure, Volume
@@ -22,11 +23,18 @@ def recipes():
     sys.path.insert(0, str(RECIPES))
     try:
         import card_check
+        import dropgen_scores
         import iris_scores
         import iris_table
         import iris_tasks
 
-        yield {"scores": iris_scores, "table": iris_table, "tasks": iris_tasks, "cards": card_check}
+        yield {
+            "scores": iris_scores,
+            "table": iris_table,
+            "tasks": iris_tasks,
+            "cards": card_check,
+            "dropgen": dropgen_scores,
+        }
     finally:
         sys.path.remove(str(RECIPES))
 
@@ -149,3 +157,22 @@ def test_a_card_that_says_more_than_is_measured_is_noticed(recipes):
     found = differences([row, noted], [{**row, "value": 0.8}])
     assert found[0] == "DatasetA (Val), big, Dice: the card says 0.9000, measured 0.8000"
     assert found[1].endswith("nothing here measures it") and len(found) == 2
+
+
+def test_a_models_structures_are_joined_to_those_that_are_compared(recipes):
+    names = ("left lateral ventricle", "left inferior lateral ventricle", "right thalamus", "third ventricle")
+    array = np.arange(5, dtype=np.uint8).reshape(5, 1, 1)
+    found = LabelMap(array, np.eye(4), tuple(Structure(n, name) for n, name in enumerate(names, start=1)))
+    joined = recipes["dropgen"].regroup(found, brain_groups(names), {"left lateral ventricle": 7, "right thalamus": 2})
+    assert joined.array.ravel().tolist() == [0, 7, 7, 2, 0]
+    assert [(s.label, s.name) for s in joined.structures] == [(7, "left lateral ventricle"), (2, "right thalamus")]
+
+
+def test_cards_of_brain_models_have_the_mean_of_deep_structures(recipes):
+    task = recipes["dropgen"].DropGenTask("Dataset006_BrainT1 (Ts)", None, [], {})
+    dice = {"left thalamus": 0.9, "right lateral ventricle": 0.7, "cerebellum": 0.2, "brainstem": None}
+    entries = {name: {"cases": int(mean is not None), "dice": {"mean": mean}} for name, mean in dice.items()}
+    rows = {row["structure"]: row for row in recipes["dropgen"].card_rows(task, {"structures": entries, "cases": 5})}
+    assert rows["deep structures and ventricles"]["value"] == pytest.approx(0.8)
+    assert rows["mean"]["value"] == pytest.approx(0.6)
+    assert "brainstem" not in rows and rows["cerebellum"]["dataset"] == "Dataset006_BrainT1 (Ts)"
