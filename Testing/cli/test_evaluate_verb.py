@@ -106,6 +106,21 @@ def test_structures_are_matched_by_name_not_by_number(dropiris: Run, dataset: Pa
         assert {row["dice"] for row in rows_of(tmp_path / "r").values()} == {"1"}
 
 
+def test_two_files_that_call_everything_differently_are_not_a_row_of_zeros(
+    dropiris: Run, dataset: Path, tmp_path: Path
+) -> None:
+    from dropiris.files import write_labels
+
+    (tmp_path / "pred").mkdir()
+    found = LabelMap(box(1), np.diag([1.0, 1, 2, 1]), (Structure(1, "hepar"),))
+    write_labels(found, tmp_path / "pred" / "b.seg.nrrd")
+    words = [tmp_path / "pred", dataset / "labelsTs", "-o", tmp_path / "r", "--no-page", "--ignore-missing"]
+    done = dropiris("evaluate", *words)
+    assert done.exit_code == 1 and "b.seg.nrrd has hepar, but the labels are called liver" in done.stderr
+    assert dropiris("evaluate", *words, "--by-value").exit_code == 0
+    assert rows_of(tmp_path / "r")["b", "liver"]["dice"] == "1"
+
+
 def test_two_files_without_names_are_compared_by_value(dropiris: Run, tmp_path: Path) -> None:
     one, two = save(tmp_path / "p.nii.gz", box(3)), save(tmp_path / "l.nii.gz", box(3))
     done = dropiris("evaluate", one, two, "-o", tmp_path / "r", "--no-page")

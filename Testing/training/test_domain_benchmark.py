@@ -73,10 +73,14 @@ def test_it_goes_on_where_it_stopped(grid):
     assert after == {path: json.loads(content) | {"seconds": 0} for path, content in before.items()}
 
 
-def test_other_settings_are_not_mixed_in(grid):
+def test_other_settings_and_cases_are_not_mixed_in(grid, tmp_path):
     words, _, _ = grid
     done = call(*words, "settings.learning_rate=0.1")
     assert done.exit_code == 1 and "made with learning_rate=0.0005, not 0.1" in done.output
+    file = tmp_path / "grid.yaml"
+    file.write_text(words[1].read_text().replace("case10", "case11"))
+    done = call("--config", file, *words[2:], "--report-only")
+    assert done.exit_code == 1 and "scored on other validation cases" in done.output
 
 
 def test_what_cannot_be_used_is_said_before_the_first_run(grid, tmp_path):

@@ -13,6 +13,9 @@ from dropiris.data.selection import Selection
 from dropiris.errors import InputError
 from dropiris.train.dropgen_config import DropGenConfig
 
+# What DropGen at a swept dropout is called.
+SWEPT = "dropgen p="
+
 
 class Evaluated(BaseModel):
     """Cases that finished models are scored on; without ``data`` those of the training dataset."""
@@ -84,6 +87,12 @@ class DomainBenchmark(BaseModel):
             if len(set(folders)) < len(folders):
                 raise ValueError(f"two {what} have the same name; each needs one of its own")
         return self
+
+
+def is_plain_dropgen(contender: Contender) -> bool:
+    """Whether it is DropGen with nothing but its dropout changed."""
+    own = contender.settings
+    return own.get("method", "dropgen") in ("dropgen", "maskgen") and not own.keys() - {"method", "dropout"}
 
 
 def folder_name(name: str) -> str:

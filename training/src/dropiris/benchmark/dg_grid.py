@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dropiris.benchmark.dg_config import Contender, DomainBenchmark, Shift, evaluated, folder_name, run_settings
+from dropiris.benchmark.dg_config import (
+    SWEPT,
+    Contender,
+    DomainBenchmark,
+    Shift,
+    evaluated,
+    folder_name,
+    is_plain_dropgen,
+    run_settings,
+)
 from dropiris.benchmark.dg_result import ROLES, DomainResult, Scores, read_result, write_result
 from dropiris.data.nnunet import Case, Dataset
 from dropiris.data.selection import Selection
@@ -70,16 +79,10 @@ def _sweep(benchmark: DomainBenchmark, shift: Shift, beside: Path) -> list[Conte
         if is_plain_dropgen(contender):
             had.add(config.dropout)
     return [
-        Contender(name=f"dropgen p={p:g}", settings={"method": "dropgen", "dropout": p})
+        Contender(name=f"{SWEPT}{p:g}", settings={"method": "dropgen", "dropout": p})
         for p in benchmark.dropout
         if p not in had
     ]
-
-
-def is_plain_dropgen(contender: Contender) -> bool:
-    """Whether it is DropGen with nothing but its dropout changed."""
-    own = contender.settings
-    return own.get("method", "dropgen") in ("dropgen", "maskgen") and not own.keys() - {"method", "dropout"}
 
 
 def _folder(output: Path, shift: Shift, contender: Contender, config: DropGenConfig) -> Path:
@@ -95,6 +98,12 @@ def _check_data(run: PlannedRun) -> None:
         dataset = _shared(Dataset.open(folder), trained)
         if not [case for case in selection.cases(dataset) if case.image]:
             raise InputError(f"{run.shift.name}: {folder} has no {role} cases in images{selection.split}; correct it.")
+
+
+def _cases(run: PlannedRun, role: str) -> list[str]:
+    """What a run's scored cases are called."""
+    folder, selection = run.scored[role]
+    return [_called(case, selection) for case in selection.cases(Dataset.open(folder)) if case.image]
 
 
 def read_grid(runs: list[PlannedRun]) -> Iterator[DomainResult]:
@@ -128,6 +137,12 @@ def finished(run: PlannedRun) -> DomainResult | None:
     found = read_result(run.folder, run.shift.name, {role: folder.name for role, (folder, _) in run.scored.items()})
     if found is None:
         return None
+    for role in run.scored:
+        if set(getattr(found, role)) != set(_cases(run, role)):
+            raise InputError(
+                f"{run.folder} was scored on other {role} cases; remove its result.json to score them, or choose "
+                "another output."
+            )
     # Earlier results do not say what they are called here.
     return replace(found, method=run.contender.name, dropout=run.dropout)
 

@@ -96,7 +96,7 @@ def sweep_figure(benchmark: DomainBenchmark, results: Sequence[DomainResult]) ->
     figure = new_figure(6.5, 4)
     axes = figure.add_subplot()
     for number, shift in enumerate(benchmark.shifts):
-        points = sweep_points(results, shift.name)
+        points = sweep_points(benchmark, results, shift.name)
         axes.plot(
             list(points), list(points.values()), "os^Dv"[number % 5] + "-", color=COLOURS[number % len(COLOURS)],
             label=shift.name,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from scipy import stats
 
-from dropiris.benchmark.dg_config import DomainBenchmark, Shift
+from dropiris.benchmark.dg_config import SWEPT, DomainBenchmark, Shift, is_plain_dropgen
 from dropiris.benchmark.dg_result import ROLES, DomainResult, case_means
 from dropiris.benchmark.tables import Cell, Table
 
@@ -134,11 +134,12 @@ def _best(values: Sequence[float]) -> set[int]:
     return {n for n, value in enumerate(values) if math.isfinite(value) and round(value, 1) == max(known)}
 
 
-def sweep_points(results: Sequence[DomainResult], shift: str) -> dict[float, float]:
-    """Dropout to validation Dice (percent, mean over seeds) of plain DropGen."""
+def sweep_points(benchmark: DomainBenchmark, results: Sequence[DomainResult], shift: str) -> dict[float, float]:
+    """Dropout to validation Dice (percent, mean over seeds) of DropGen with nothing else changed."""
+    names = {contender.name for contender in benchmark.methods if is_plain_dropgen(contender)}
     found: dict[float, list[float]] = {}
     for result in results:
-        plain = result.method in ("dropgen", "maskgen") or result.method.startswith("dropgen p=")
+        plain = result.method in names or result.method.startswith(SWEPT)
         if result.shift == shift and plain and result.dropout is not None and result.validation:
             found.setdefault(result.dropout, []).append(100 * result.mean("validation"))
     return {p: statistics.fmean(values) for p, values in sorted(found.items())}
@@ -149,7 +150,7 @@ def sweep_table(benchmark: DomainBenchmark, results: Sequence[DomainResult]) -> 
     if not benchmark.dropout:
         return None
     settings = list(settings_of(benchmark))
-    points = {shift.name: sweep_points(results, shift.name) for shift in benchmark.shifts}
+    points = {shift.name: sweep_points(benchmark, results, shift.name) for shift in benchmark.shifts}
     columns = [(setting, p) for setting in settings for p in sorted(benchmark.dropout)]
     # A dataset that is trained on in several settings is one row.
     labels = list(dict.fromkeys(_row_name(shift) for shift in benchmark.shifts))

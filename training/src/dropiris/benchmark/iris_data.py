@@ -10,12 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropiris.benchmark.dg_result import Scores
+import numpy as np
+
+from dropiris.benchmark.dg_result import Scores, mean_dice
 from dropiris.benchmark.iris_config import Cases
 from dropiris.data.nnunet import Case, Dataset
 from dropiris.errors import InputError
 from dropiris.inference.task_embedding import TaskEmbedding
-from dropiris.volume import LabelMap, Reference, Volume
+from dropiris.volume import LabelMap, Reference, Structure, Volume
 
 if TYPE_CHECKING:
     from dropiris.inference import IrisSegmenter
@@ -117,21 +119,37 @@ class Pool:
             made.append(task)
         return made
 
-    def embedding_of_scan(self, name: str, read: Callable[[], Volume]) -> TaskEmbedding:
-        """The whole scan as one structure, for image-level retrieval: the first token is the scan's mean feature."""
+    @cached_property
+    def scans(self) -> np.ndarray:
+        """Unit vectors (cases, C) of the whole scans, for image-level retrieval."""
+        found = []
+        for case in self.chosen.cases:
+            task = self.model.kept_task(
+                ["scan", self.chosen.dataset.name, case.name], lambda case=case: whole_scan(case, self.model.segmenter)
+            )
+            assert task is not None
+            found.append(mean_feature(task))
+        return np.stack(found)
 
-        def make() -> TaskEmbedding:
-            import numpy as np
 
-            from dropiris.volume import Structure
+def read_scan(case: Case) -> Volume:
+    from dropiris.files import read_volume
 
-            volume = read()
-            labels = LabelMap(np.ones(volume.shape, np.uint8), volume.affine, (Structure(1, "scan"),))
-            return self.model.segmenter.encode([Reference(volume, (labels,))])
+    assert case.image is not None
+    return read_volume(case.image)
 
-        task = self.model.kept_task(["scan", self.chosen.dataset.name, name], make)
-        assert task is not None
-        return task
+
+def whole_scan(case: Case, segmenter: IrisSegmenter) -> TaskEmbedding:
+    """A scan as if all of it were one structure."""
+    volume = read_scan(case)
+    labels = LabelMap(np.ones(volume.shape, np.uint8), volume.affine, (Structure(1, "scan"),))
+    return segmenter.encode([Reference(volume, (labels,))])
+
+
+def mean_feature(task: TaskEmbedding) -> np.ndarray:
+    """Unit vector (C,) of the first structure's first token, the mean of the features under its mask."""
+    token = task.tokens[0, 0].astype(np.float64)
+    return token / max(float(np.linalg.norm(token)), 1e-12)
 
 
 def score_query(dataset: Dataset, case: Case, task: TaskEmbedding, segmenter: IrisSegmenter) -> dict[str, float]:
@@ -146,6 +164,4 @@ def score_query(dataset: Dataset, case: Case, task: TaskEmbedding, segmenter: Ir
 
 
 def told(scores: Scores) -> str:
-    from dropiris.benchmark.dg_result import mean_dice
-
     return f"Dice {100 * mean_dice(scores):.1f}"

@@ -16,7 +16,7 @@ import numpy as np
 from dropiris.benchmark.dg_config import folder_name
 from dropiris.benchmark.dg_result import Scores
 from dropiris.benchmark.iris_config import Strategy, StrategyTrial
-from dropiris.benchmark.iris_data import Chosen, Model, Pool, score_query, told
+from dropiris.benchmark.iris_data import Chosen, Model, Pool, mean_feature, read_scan, score_query, told, whole_scan
 from dropiris.benchmark.units import Unit
 from dropiris.data.nnunet import Case
 from dropiris.errors import InputError
@@ -58,6 +58,8 @@ def _run(pool: Pool, queries: Chosen, strategy: Strategy, count: int, repeat: in
 
         drawn = [pool.chosen.reference(pool.chosen.cases[n]) for n in order[:count]]
         fixed = tune(pool.model.segmenter, fixed, drawn)  # type: ignore[arg-type]
+    elif strategy == "image-retrieval":
+        _ = pool.scans  # encoded before the queries' clock runs, as the pool's tasks are
     prepared = time.perf_counter() - started
     scores: Scores = {}
     started = time.perf_counter()
@@ -65,9 +67,9 @@ def _run(pool: Pool, queries: Chosen, strategy: Strategy, count: int, repeat: in
         if fixed is not None:
             task = fixed
         elif strategy == "retrieval":
-            task = _by_object(pool, queries, case, pool.tasks[order[0]], count, repeat)
+            task = _by_object(pool, case, pool.tasks[order[0]], count)
         else:
-            task = _by_image(pool, queries, case, count)
+            task = _by_image(pool, case, count)
         scores[case.name] = score_query(queries.dataset, case, task, pool.model.segmenter)
     seconds = time.perf_counter() - started
     return {
@@ -77,31 +79,16 @@ def _run(pool: Pool, queries: Chosen, strategy: Strategy, count: int, repeat: in
     }  # fmt: skip
 
 
-def _by_object(pool: Pool, queries: Chosen, case: Case, drawn: TaskEmbedding, count: int, repeat: int) -> TaskEmbedding:
+def _by_object(pool: Pool, case: Case, drawn: TaskEmbedding, count: int) -> TaskEmbedding:
     """Each structure's ``count`` most similar references (Sec. 3.4), by the scan's own first mask."""
     from dropiris.inference.strategies import nearest, own_embedding
 
     everyone = average(pool.tasks)
-
-    def make() -> TaskEmbedding | None:
-        return own_embedding(pool.model.segmenter, _scan(case), drawn, everyone.names)
-
-    own = pool.model.kept_task(["own", *pool.key, repeat, queries.dataset.name, case.name], make)
+    own = own_embedding(pool.model.segmenter, read_scan(case), drawn, everyone.names)
     return everyone if own is None else nearest(own, pool.tasks, everyone, count)
 
 
-def _by_image(pool: Pool, queries: Chosen, case: Case, count: int) -> TaskEmbedding:
+def _by_image(pool: Pool, case: Case, count: int) -> TaskEmbedding:
     """The ``count`` scans whose mean feature is most similar to the query's."""
-    query = Pool(pool.model, queries).embedding_of_scan(case.name, partial(_scan, case)).tokens[0, 0]
-    likeness = []
-    for reference in pool.chosen.cases:
-        other = pool.embedding_of_scan(reference.name, partial(_scan, reference)).tokens[0, 0]
-        likeness.append(float(query @ other) / max(float(np.linalg.norm(query) * np.linalg.norm(other)), 1e-12))
+    likeness = pool.scans @ mean_feature(whole_scan(case, pool.model.segmenter))
     return average([pool.tasks[n] for n in np.argsort(likeness)[::-1][:count]])
-
-
-def _scan(case: Case) -> Any:
-    from dropiris.files import read_volume
-
-    assert case.image is not None
-    return read_volume(case.image)

@@ -54,7 +54,8 @@ def strategy_table(results: InContextResults, model: str, trial: str) -> Table |
     head = ["strategy", *(f"{n} reference{'s' if n > 1 else ''}" for n in counts), "s per query"]
     note = (
         "Dice in percent, mean (standard deviation over draws). An ensemble of one is one-shot inference; retrieval "
-        "searches the whole pool and uses so many of it. Seconds: median, without encoding the pool."
+        "searches the whole pool and uses so many of it. Seconds: median, reading and scoring included, encoding the "
+        "pool and tuning not."
     )
     return Table(f"Strategies: {trial}, {model}", head, rows, note)
 

@@ -34,6 +34,9 @@ def evaluate(
     ] = None,
     failure: Annotated[float, typer.Option("--failure-below", help="Dice of a failure.", min=0, max=1)] = 0.5,
     worst: Annotated[int, typer.Option("--worst", help="So many of the worst cases are shown.", min=0)] = 5,
+    by_value: Annotated[
+        bool, typer.Option("--by-value", help="Compare label values, whatever the structures are called.")
+    ] = False,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write report.html beside CSV and JSON.")] = True,
     ignore_missing: Annotated[bool, typer.Option("--ignore-missing", help="Skip cases without prediction.")] = False,
     missing_fails: Annotated[
@@ -58,13 +61,13 @@ def evaluate(
     pairs = find_pairs(predictions, labels, "skip" if ignore_missing else "empty" if missing_fails else "refuse")
     others = find_pairs(against, labels, "empty" if missing_fails else "skip") if against else []
     table, names = read_table(labels, dataset), names_of(structures)
-    rows = _score("Evaluating", pairs, table, tolerances, names)
-    seconds = _score("Comparing", others, table, tolerances, names)
+    how = (table, tolerances, names, by_value)
+    rows, seconds = _score("Evaluating", pairs, *how), _score("Comparing", others, *how)
     metrics = metrics_of(tolerances)
     summary = summarise(rows, metrics, table, failure, seconds)
     text = ""
     if page:
-        pictures = worst_cases(pairs, rows, table, images, worst)
+        pictures = worst_cases(pairs, rows, table, images, worst, by_value)
         title = f"Evaluation of {predictions.name}" + (f" against {against.name}" if against else "")
         text = report_page(summary, rows, metrics, pictures, title)
     files = write_report(output, rows, metrics, summary, seconds, text)
@@ -73,7 +76,12 @@ def evaluate(
 
 
 def _score(
-    what: str, pairs: list[CasePair], table: DatasetTable, tolerances: list[float], names: list[str] | None
+    what: str,
+    pairs: list[CasePair],
+    table: DatasetTable,
+    tolerances: list[float],
+    names: list[str] | None,
+    by_value: bool,
 ) -> list[CaseScore]:
     from dropiris.evaluate.score import score_case
     from dropiris.progress import Progress
@@ -83,7 +91,7 @@ def _score(
         with progress_bar(what) as progress:
             for n, pair in enumerate(pairs):
                 progress(Progress(pair.case, n / len(pairs)))
-                rows += score_case(pair, table, tolerances, names)
+                rows += score_case(pair, table, tolerances, names, by_value)
     return rows
 
 

@@ -39,6 +39,7 @@ def worst_cases(
     table: DatasetTable,
     images: Path | Mapping[str, Path] | None = None,
     count: int = 5,
+    by_value: bool = False,
 ) -> list[Overlay]:
     """Overlays of the ``count`` cases of lowest mean Dice, each of its worst structure.
 
@@ -54,7 +55,8 @@ def worst_cases(
     for case, mean in list(case_dice(rows).items())[:count]:
         worst = min((row for row in rows if row.case == case and row.scored), key=lambda row: row.values[DICE.key])
         pair = by_case[case]
-        masks = next(masks for masks in compared_masks(pair, table) if masks.structure == worst.structure)
+        compared = compared_masks(pair, table, by_value=by_value)
+        masks = next(masks for masks in compared if masks.structure == worst.structure)
         image = None if images is None else _image_of(case, images, masks)
         found.append(Overlay(worst, mean, picture_of(masks, image), image is not None))
     return found

@@ -56,10 +56,11 @@ def score_case(
     table: DatasetTable,
     tolerances: Sequence[float] = TOLERANCES,
     structures: Sequence[str] | None = None,
+    by_value: bool = False,
 ) -> list[CaseScore]:
-    """Score one case; only structures that were annotated in it are compared."""
+    """Score one case as :func:`compared_masks` finds its structures."""
     rows = []
-    for masks in compared_masks(pair, table, structures):
+    for masks in compared_masks(pair, table, structures, by_value):
         voxel_ml = float(abs(np.linalg.det(masks.affine[:3, :3]))) / 1000.0
         spacing = np.linalg.norm(masks.affine[:3, :3], axis=0).tolist()
         scores = score_masks(masks.prediction, masks.label, spacing, tolerances, voxel_ml)
@@ -69,17 +70,18 @@ def score_case(
 
 
 def compared_masks(
-    pair: CasePair, table: DatasetTable, structures: Sequence[str] | None = None
+    pair: CasePair, table: DatasetTable, structures: Sequence[str] | None = None, by_value: bool = False
 ) -> Iterator[ComparedMasks]:
     """Masks of every structure that was annotated in a case.
 
-    Structures are matched by name (case, "_" and "-" do not matter); where one of the files has no names, by value. A
-    case without prediction is an empty one. Where the label map holds nnU-Net's ``ignore`` nothing is compared.
+    Structures are matched by name (case, "_" and "-" do not matter); where one of the files has no names, or with
+    ``by_value``, by value. A case without prediction is an empty one. Where the label map holds nnU-Net's ``ignore``
+    nothing is compared.
 
     Raises
     ------
     InputError
-        A file that cannot be read, or two different grids.
+        A file that cannot be read, two different grids, or names of which none is in both files.
     """
     from dropiris.files import read_labels
 
@@ -91,11 +93,13 @@ def compared_masks(
         ours = read_labels(pair.prediction, like=Volume(truth[0].array, truth[0].affine) if cropped else None)
         _check_grids(pair, truth[0], ours[0])
     wanted = _annotated(pair, table, truth, structures)
-    by_value = not table.labels and _unnamed(truth)
+    values_only = by_value or (not table.labels and _unnamed(truth))
+    if ours and not values_only:
+        _check_names(pair, table, truth, ours)
     ignored = None if table.ignore is None else truth[0].array == table.ignore
     for name, values in wanted.items():
-        label = _mask(truth, name, values, bool(table.labels) or by_value)
-        prediction = _mask(ours, name, values, by_value or _unnamed(ours)) if ours else np.zeros_like(label)
+        label = _mask(truth, name, values, bool(table.labels) or values_only)
+        prediction = _mask(ours, name, values, values_only or _unnamed(ours)) if ours else np.zeros_like(label)
         if ignored is not None:
             prediction &= ~ignored
         yield ComparedMasks(name, prediction, label, truth[0].affine)
@@ -130,6 +134,17 @@ def _mask(layers: Sequence[LabelMap], name: str, values: tuple[int, ...], by_val
             if plain_name(structure.name) == plain_name(name):
                 return layer.mask(structure)
     return np.zeros(layers[0].shape, dtype=bool)
+
+
+def _check_names(pair: CasePair, table: DatasetTable, truth: Sequence[LabelMap], ours: Sequence[LabelMap]) -> None:
+    """Refuse two files that call everything differently: every structure would count as missed."""
+    wanted = list(table.labels) or [s.name for layer in truth for s in layer.structures]
+    have = [s.name for layer in ours for s in layer.structures]
+    if have and not _unnamed(ours) and not {plain_name(n) for n in wanted} & {plain_name(n) for n in have}:
+        raise InputError(
+            f"{pair.prediction} has {', '.join(have)}, but the labels are called {', '.join(wanted)}; rename them, or "
+            "give --by-value to compare label values."
+        )
 
 
 def _check_grids(pair: CasePair, truth: LabelMap, ours: LabelMap) -> None:
