@@ -75,16 +75,15 @@ def view_agreement(
     padded, inside = pad_to_window(image, segmenter.windows.size)
     result = np.zeros(padded.shape, labels.array.dtype)
     result[inside] = grid.labels_to_model(labels.array)
-    keep = partial_views(1 + int(segmenter.scorer.extractor.feature_channels), dropout(segmenter.card))  # type: ignore[union-attr, arg-type]
     channel = {s.name: n for n, s in enumerate(segmenter.structures, start=1)}
-    ours, theirs, both = (np.zeros((len(keep), len(names)), np.int64) for _ in range(3))
+    ours, theirs, both = (np.zeros((len(VIEW_NAMES), len(names)), np.int64) for _ in range(3))
     cores = [core for core in _cores(padded.shape, segmenter.windows.size) if result[core[1]].any()]
     for n, (window, core) in enumerate(cores):
         if cancel is not None:
             cancel.raise_if_cancelled()
         progress(Progress(STAGE, n / len(cores)))
         part = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, window, strict=True))
-        seen = _seen(segmenter, padded[window], keep)[(slice(None), *part)]
+        seen = _seen(segmenter, padded[window])[(slice(None), *part)]
         for k, structure in enumerate(labels.structures):
             truth, found = result[core] == structure.label, seen == channel[structure.name]
             ours[:, k] += found.sum((1, 2, 3))
@@ -98,13 +97,13 @@ def view_agreement(
 
 
 @torch.inference_mode()
-def _seen(segmenter: DropGenSegmenter, window: np.ndarray, keep: torch.Tensor) -> np.ndarray:
+def _seen(segmenter: DropGenSegmenter, window: np.ndarray) -> np.ndarray:
     """Channel that each view decides on, (views, D, H, W), of one window (D, H, W) of the prepared image."""
     scorer = segmenter.scorer
     image = torch.from_numpy(np.ascontiguousarray(window))[None, None].to(scorer.torch_device, scorer.dtype)
     z = views(scorer.extractor, image)
     found = []
-    for view in keep.to(z):
+    for view in partial_views(z.shape[1], dropout(segmenter.card)).to(z):
         scores = scorer.predictor((z * view[:, None, None, None]).contiguous(memory_format=torch.channels_last_3d))
         found.append(scores[0].argmax(dim=0).cpu().numpy())
     return np.stack(found)
