@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -70,14 +71,15 @@ class LabelledPairs:
         self, scans: Sequence[LabelledScan], side: Sequence[int], seed: int, windows: float = 0.3,
         ensemble: Ensemble | None = None, appearance: Appearance | None = None, on_device: bool = False,
         stripped: float = 0.0, weights: dict[str, float] | None = None, coarsest: float = 3.0,
-        views: int = 2,
+        views: int = 2, rotation: float = 0.6, upright: bool = False,
     ):  # fmt: skip
         self.whole = [scan for scan in scans if len(scan.values) >= ENOUGH_LABELS]
         self.templates = [template for scan in scans for template in structure_templates(scan.labels)]
         self.side, self.seed, self.on_device = tuple(side), seed, on_device
         self.windows = windows if self.whole else 0.0
         self.ensemble, self.appearance = ensemble or Ensemble(), appearance or Appearance()
-        self.stripped, self.coarsest, self.views = stripped, coarsest, views
+        self.stripped, self.views = stripped, views
+        self.pose = Pose(coarsest, rotation, upright)
         self.label_count = max([LARGEST, *(len(scan.values) + 1 for scan in self.whole)])
         self.names = ["", *sorted({name for scan in self.whole for name in scan.names if name})]
         self._numbers = [self._of_names(scan) for scan in self.whole]
@@ -117,7 +119,7 @@ class LabelledPairs:
         if chosen is None:
             return draw_ensemble(self.side, rng, self.templates, self.ensemble, device)
         scan = self.whole[chosen]
-        window = window_of(scan, self.side, rng, self.coarsest).to(device)[None]
+        window = window_of(scan, self.side, rng, self.pose).to(device)[None]
         if len(scan.outer) and rng.random() < self.stripped:
             window = window.masked_fill(torch.isin(window, torch.from_numpy(scan.outer).to(device)), 0)
         return deform(window, rng, Deformation.bending(0.2))[0]
@@ -140,13 +142,36 @@ class LabelledPairs:
         return weights.get(scan.dataset, 0.0) / sum(other.dataset == scan.dataset for other in self.whole)
 
 
-def window_of(scan: LabelledScan, side: Sequence[int], rng: np.random.Generator, coarsest: float = 3.0) -> torch.Tensor:
-    """A turned window (D, H, W) uint8 of a map, at 1 to ``coarsest`` times its finest voxel, not far into the air."""
+@dataclass(frozen=True)
+class Pose:
+    """How windows lie in a map.
+
+    Attributes
+    ----------
+    coarsest : float
+        Largest voxel of a window, in voxels of its map.
+    rotation : float
+        About each axis, radians.
+    upright : bool
+        Mirror left and right only; otherwise any axis.
+    """
+
+    coarsest: float = 3.0
+    rotation: float = 0.6
+    upright: bool = False
+
+
+def window_of(
+    scan: LabelledScan, side: Sequence[int], rng: np.random.Generator, pose: Pose | None = None
+) -> torch.Tensor:
+    """A turned window (D, H, W) uint8 of a map, not far into the air."""
+    pose = pose or Pose()
     finest = float(scan.voxel.min())
     extent = np.array(scan.labels.shape) * scan.voxel
     # no coarser than what shows the whole scan
     widest = max(1.0, float(extent.max()) / (finest * max(side)))
-    spacing = finest * np.exp(rng.uniform(0, np.log(min(coarsest, widest)))) * np.exp(rng.uniform(-0.1, 0.1, 3))
-    rotation = random_rotation(rng, 0.6) * np.where(rng.random(3) < 0.5, -1.0, 1.0)
+    spacing = finest * np.exp(rng.uniform(0, np.log(min(pose.coarsest, widest)))) * np.exp(rng.uniform(-0.1, 0.1, 3))
+    mirrored = (rng.random(3) < 0.5) & np.array([True, not pose.upright, not pose.upright])
+    rotation = random_rotation(rng, pose.rotation) * np.where(mirrored, -1.0, 1.0)
     placement = Placement(rng.uniform(0.25, 0.75, 3) * extent - scan.voxel / 2, spacing, rotation)
     return cut_window(scan.labels[None], scan.voxel, placement, side, "nearest", 0.0)[0].to(torch.uint8)

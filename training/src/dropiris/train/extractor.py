@@ -71,6 +71,8 @@ def labelled_pairs(config: ExtractorConfig, datasets: list[Dataset], split: str 
         stripped=config.stripped,
         weights=config.weights or None,
         coarsest=config.coarsest,
+        rotation=config.rotation,
+        upright=config.upright,
         views=2 if config.naming < 1 or split != "Tr" else 1,
     )
 

@@ -45,6 +45,10 @@ class ExtractorConfig(RunConfig):
         default=0, ge=0, le=32, description="parts that unlabelled surroundings are cut into where there is an image"
     )
     stripped: float = Field(default=0.0, ge=0, le=1, description="share of heads that are rendered as brains alone")
+    rotation: float = Field(default=0.6, ge=0, description="of a window about each axis, radians")
+    upright: bool = Field(
+        default=False, description="mirror left and right only: scans in use come in canonical orientation"
+    )
     coarsest: float = Field(default=3.0, ge=1, description="largest voxel of a window, in voxels of its map")
     synthesis: Literal["workers", "device"] = Field(
         default="workers", description="where images are made; the device is faster when it is a GPU with few cores"
