@@ -48,9 +48,9 @@ def picture(volume: Volume, labels: LabelMap, axis: int) -> np.ndarray:
 
 
 def beside(reference: np.ndarray, result: np.ndarray) -> np.ndarray:
-    """The middle halves of two pictures: what was shown, and what was found with it."""
-    quarter = SIDE // 4
-    both = np.hstack([reference[:, quarter:-quarter], result[:, quarter:-quarter]])
+    """The halves of two pictures that hold a hippocampus's head: what was shown, and what was found with it."""
+    start = SIDE // 13
+    both = np.hstack([rgb[:, start : start + SIDE // 2] for rgb in (reference, result)])
     both[:, SIDE // 2 - 1 : SIDE // 2 + 1] = 255
     return both
 

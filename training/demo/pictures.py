@@ -54,7 +54,12 @@ def _edges(axes: object, edges: str) -> None:
     from matplotlib.patheffects import withStroke
 
     places = ((0.04, 0.5), (0.96, 0.5), (0.5, 0.05), (0.5, 0.95))
-    look = {"color": "yellow", "ha": "center", "va": "center", "path_effects": [withStroke(linewidth=2.5)]}
+    look = {
+        "color": "yellow",
+        "ha": "center",
+        "va": "center",
+        "path_effects": [withStroke(linewidth=2.5, foreground="black")],
+    }
     for letter, (x, y) in zip(edges, places, strict=True):
         axes.text(x, y, letter, transform=axes.transAxes, **look)  # type: ignore[attr-defined]
 
