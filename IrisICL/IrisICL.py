@@ -133,6 +133,7 @@ class IrisICLWidget(ModulePanel):
             working_spacings=spacings,
             structures=len(self.references.names()),
             scans=len(scans),
+            warm=self.device.warm(entry.card),
         )
         if spacings:
             return found
