@@ -101,3 +101,21 @@ def test_datasets_are_drawn_alike_unless_weights_say_otherwise(scans):
 def test_one_weight_for_each_dataset_or_none():
     with pytest.raises(ValueError, match="one for each"):
         IrisConfig(data=["a", "b"], weights=[1.0])
+
+
+def test_one_contrast_is_one_contrast_although_a_scan_lacks_a_structure(scans, blob_dataset):
+    """Numbers of a scan have no gaps: where the ball is missing, the box has the ball's number."""
+    from dropiris.data.synthesis import Contrast
+    from dropiris.data.training_scan import groups_of
+
+    dataset = Dataset.open(blob_dataset)
+    whole, lacking = groups_of(np.array([1, 3]), dataset), groups_of(np.array([3]), dataset)
+    assert whole[2] == lacking[1] != whole[1]
+    drawn = Contrast.draw(1, 3, np.random.default_rng(0))
+    assert drawn.of(whole).mean[0, 2] == drawn.of(lacking).mean[0, 1]
+    assert groups_of(np.array([1, 9]), dataset)[2] not in whole
+
+
+def test_structures_that_are_left_out_are_never_asked_for(blob_dataset):
+    scans = load_scans(Dataset.open(blob_dataset), left_out=["bo*"])
+    assert {name for scan in scans for name in scan.contents} == {"ball"}

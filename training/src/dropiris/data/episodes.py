@@ -78,10 +78,12 @@ class EpisodeDataset(TorchDataset):
         rendered = not reference.levels or not query.levels
         contrasts: list[Contrast | None] = [None, None]
         if rendered:
-            n = max(reference.n_labels, query.n_labels)
-            contrasts = [Contrast.draw(1, n, rng)] * 2
+            # drawn for groups, not for a scan's own numbers: one contrast is one contrast in both scans
+            n = 1 + int(max(reference.groups.max(), query.groups.max()))
+            drawn = [Contrast.draw(1, n, rng)] * 2
             if rng.random() < self.config.contrast_change:
-                contrasts[1] = Contrast.draw(1, n, rng)
+                drawn[1] = Contrast.draw(1, n, rng)
+            contrasts = [one.of(scan.groups) for one, scan in zip(drawn, (reference, query), strict=True)]
         where = [reference.contents[n] for n in names]
         placement = self._place(reference, where, spacing, mirror, False, rng)
         image, masks = self._cut(reference, where, placement, contrasts[0], rng)

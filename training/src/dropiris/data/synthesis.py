@@ -37,6 +37,11 @@ class Contrast:
         spread[:, 0] = np.where(dark, 0.2 * spread[:, 0], spread[:, 0])
         return cls(torch.from_numpy(mean).float(), torch.from_numpy(spread).float())
 
+    def of(self, groups: np.ndarray) -> Contrast:
+        """That of labels whose groups (n,) this one was drawn for."""
+        place = torch.from_numpy(groups).long()
+        return Contrast(self.mean[:, place], self.spread[:, place])
+
     def shared(self, groups: np.ndarray) -> Contrast:
         """One intensity for all labels of a group: ``groups`` (n,) of the first n labels, numbers below L."""
         first = torch.from_numpy(np.unique(groups, return_index=True)[1][np.unique(groups, return_inverse=True)[1]])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import numpy as np
 from scipy import ndimage
 
+from dropiris.data.labelled_scan import looking_alike, without_side
 from dropiris.data.nnunet import Case, Dataset
 from dropiris.data.volume_cache import Prepared, VolumeCache
 from dropiris.data.windows import averaged_levels, level_origin
@@ -37,6 +40,9 @@ class TrainingScan:
     labels : ndarray (I, J, K)
         Values renumbered 1..n in the order of ``contents``'s dataset; other ids of the file keep a number too, so
         rendering can give them an intensity.
+    groups : ndarray (n + 1,)
+        What a number looks like when it is rendered: left and right of a structure are one group, which is the same in
+        all scans of a dataset.
     """
 
     name: str
@@ -44,7 +50,7 @@ class TrainingScan:
     labels: np.ndarray
     voxel: np.ndarray
     contents: dict[str, Content]
-    n_labels: int
+    groups: np.ndarray
 
     @property
     def extent(self) -> np.ndarray:
@@ -63,6 +69,7 @@ def load_scan(
     rule: IntensityRule,
     known_spacings: dict[str, float] | None = None,
     cache: VolumeCache | None = None,
+    left_out: Sequence[str] = (),
 ) -> TrainingScan:
     """A case ready for training, from the cache where it has been prepared before.
 
@@ -71,17 +78,20 @@ def load_scan(
     known_spacings : dict, optional
         Working spacings measured on another case of the dataset, used instead of measuring them again (a whole-brain
         label map with 40 structures takes 20 s).
+    left_out : sequence of str
+        Patterns of structures that are shown, but never asked for ("extra_cerebral_*").
     """
     recipe = {
-        "for": "TrainingScan 1",  # count up when prepare_scan changes what it makes
+        "for": "TrainingScan 2",  # count up when prepare_scan changes what it makes
         "rule": rule.to_json(),
         "structures": dataset.structures,
         "annotated": dataset.partially_labelled.get(case.name),
         "spacings": known_spacings or {},
         "coarsest": COARSEST,
+        "left_out": list(left_out),
     }
     prepared = (cache or VolumeCache(False)).get(
-        case, recipe, lambda: _to_entry(prepare_scan(case, dataset, rule, known_spacings))
+        case, recipe, lambda: _to_entry(prepare_scan(case, dataset, rule, known_spacings, left_out))
     )
     return _from_entry(case.name, prepared)
 
@@ -90,7 +100,7 @@ def _to_entry(scan: TrainingScan) -> Prepared:
     arrays = {f"level{n}": array for n, (array, _, _) in enumerate(scan.levels)} | {"labels": scan.labels}
     contents = [[c.name, c.value, list(c.low), list(c.high), c.spacing] for c in scan.contents.values()]
     grids = [[list(voxel), list(origin)] for _, voxel, origin in scan.levels]
-    facts = {"grids": grids, "voxel": list(scan.voxel), "contents": contents, "n_labels": scan.n_labels}
+    facts = {"grids": grids, "voxel": list(scan.voxel), "contents": contents, "groups": scan.groups.tolist()}
     return Prepared(arrays, facts)
 
 
@@ -104,12 +114,16 @@ def _from_entry(name: str, prepared: Prepared) -> TrainingScan:
         labels=arrays["labels"],
         voxel=np.array(facts["voxel"]),
         contents={content.name: content for content in contents},
-        n_labels=facts["n_labels"],
+        groups=np.array(facts["groups"]),
     )
 
 
 def prepare_scan(
-    case: Case, dataset: Dataset, rule: IntensityRule, known_spacings: dict[str, float] | None = None
+    case: Case,
+    dataset: Dataset,
+    rule: IntensityRule,
+    known_spacings: dict[str, float] | None = None,
+    left_out: Sequence[str] = (),
 ) -> TrainingScan:
     """Read a case into memory; parameters as in :func:`load_scan`."""
     volume, label_map = case.read()
@@ -129,7 +143,7 @@ def prepare_scan(
     boxes = ndimage.find_objects(numbered)
     contents = {}
     for name, value in dataset.structures.items():
-        if name not in allowed or value not in values:
+        if name not in allowed or value not in values or any(fnmatchcase(name, pattern) for pattern in left_out):
             continue
         number = int(np.searchsorted(values, value)) + 1
         box = boxes[number - 1]
@@ -139,4 +153,13 @@ def prepare_scan(
         wanted = (known_spacings or {}).get(name) or structure_spacing(mask, grid.spacing)
         low, high = (np.array([getattr(s, end) for s in box]) * grid.spacing for end in ("start", "stop"))
         contents[name] = Content(name, number, low, high, float(wanted))
-    return TrainingScan(case.name, levels, numbered, grid.spacing, contents, len(values) + 1)
+    return TrainingScan(case.name, levels, numbered, grid.spacing, contents, groups_of(values, dataset))
+
+
+def groups_of(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Groups (n + 1,) of a scan's values, as all scans of the dataset number them; 0 is what has no label."""
+    known = list(dataset.structures.items())
+    alike = looking_alike([without_side(name) for name, _ in known], [value for _, value in known], dataset)
+    group = {value: int(alike[place]) for place, (_, value) in enumerate(known, start=1)}
+    unnamed = int(alike.max()) + 1
+    return np.array([0, *(group.get(int(value), unnamed) for value in values)])

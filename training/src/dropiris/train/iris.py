@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -76,7 +77,7 @@ def train_iris(config: IrisConfig, run_folder: Path) -> Bundle:
         network = build_iris(config, view.channels)
         with run.first_on_machine():
             cache = VolumeCache(config.cache)
-            scans = [load_scans(Dataset.open(folder), cache=cache) for folder in config.data]
+            scans = [load_scans(Dataset.open(folder), cache=cache, left_out=config.left_out) for folder in config.data]
         episodes = EpisodeDataset(scans, config)
         memory = MemoryBank(episodes.classes, network.tokens, config.task_channels, config.memory).to(run.device)
         export = IrisExport(config, run_folder, extractor, memory)
@@ -93,7 +94,9 @@ def train_iris(config: IrisConfig, run_folder: Path) -> Bundle:
         return run.finish(export)
 
 
-def load_scans(dataset: Dataset, split: str = "Tr", cache: VolumeCache | None = None) -> list[TrainingScan]:
+def load_scans(
+    dataset: Dataset, split: str = "Tr", cache: VolumeCache | None = None, left_out: Sequence[str] = ()
+) -> list[TrainingScan]:
     """A split in memory; datasets that have only an evaluation split (single public cases) give that one."""
     cases = dataset.cases(split) or dataset.cases("Ts")
     if not cases:
@@ -101,7 +104,7 @@ def load_scans(dataset: Dataset, split: str = "Tr", cache: VolumeCache | None = 
     scans: list[TrainingScan] = []
     known: dict[str, float] = {}
     for case in cases:
-        scan = load_scan(case, dataset, RULE, known if len(dataset.structures) > 16 else None, cache)
+        scan = load_scan(case, dataset, RULE, known if len(dataset.structures) > 16 else None, cache, left_out)
         known.update({name: content.spacing for name, content in scan.contents.items()})
         if scan.contents:
             scans.append(scan)

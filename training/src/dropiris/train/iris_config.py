@@ -22,6 +22,9 @@ class IrisConfig(RunConfig):
     dropout: float = Field(
         default=0.5, ge=0, lt=1, description="stable Iris: probability of dropping each channel, image included"
     )
+    left_out: list[str] = Field(
+        default_factory=list, description="patterns of structures that are shown, but never asked for"
+    )
     base_width: int = 16
     task_channels: int = 64
     queries: int = 10
