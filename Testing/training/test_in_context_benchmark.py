@@ -32,7 +32,7 @@ def grid(blob_dataset, tmp_path_factory):
     card = ModelCard("tiny-iris", "1.0.0", "iris", (32, 32, 32), spec, intensity={"scale": "zscore"})
     weights = {f"iris.{name}": value for name, value in build_network(spec).state_dict().items()}
     write_bundle(folder / "model", card, weights)
-    train = {"data": blob_dataset.name, "cases": {"split": "Tr", "names": ["case0", "case1", "case2"]}}
+    train = {"data": blob_dataset.name, "cases": {"split": "Tr", "names": ["case0", "case1"]}}
     test = {"data": blob_dataset.name, "cases": {"split": "Val", "names": ["case10"]}, "structures": ["ball"]}
     trial = {"pool": train, "queries": test, "repeats": 1}
     benchmark = {
@@ -45,7 +45,7 @@ def grid(blob_dataset, tmp_path_factory):
                 "references": [1, 2],
                 "strategies": ["ensemble", "image-retrieval", "retrieval"],
             },
-            {**trial, "name": "tuned", "references": [2], "strategies": ["tune"]},
+            {**trial, "name": "tuned", "references": [1], "strategies": ["tune"]},
         ],
         "one_shot": [{"name": "blobs", "references": train | {"structures": ["ball"]}, "queries": test}],
         "compute": {"queries": 1, "classes": 2, "size": 32},
@@ -62,11 +62,11 @@ def test_every_part_is_measured_and_reported(grid):
     _, runs, _ = grid
     with (runs / "strategies.csv").open() as file:
         rows = {(row["strategy"], row["references"]) for row in csv.DictReader(file)}
-    assert rows == {(s, n) for s in SEARCHES for n in "12"} | {("tune", "2")}
+    assert rows == {(s, n) for s in SEARCHES for n in "12"} | {("tune", "1")}
     with (runs / "one_shot.csv").open() as file:
-        assert {row["reference"] for row in csv.DictReader(file)} == {"case0", "case1", "case2"}
+        assert {row["reference"] for row in csv.DictReader(file)} == {"case0", "case1"}
     text = (runs / "benchmark.md").read_text()
-    assert "| strategy | 1 reference | 2 references | s per query |" in text and "## Similar tasks, tiny-iris" in text
+    assert "| strategy | 1 reference | 2 references | s per query |" in text and "## Compute" in text
     found = json.loads((runs / "benchmark.json").read_text())
     (compute,) = found["compute"]
     assert compute["seconds"] > 0 and 0 < compute["parameters_millions"] < 5 and compute["memory_gb"] > 0.05
@@ -76,14 +76,14 @@ def test_every_part_is_measured_and_reported(grid):
 
 def test_it_goes_on_where_it_stopped(grid):
     words, runs, printed = grid
-    total = printed.count("/14 ")
+    total = printed.count("/12 ")
     gone = next(runs.glob("*/strategies/blobs/retrieval-2-0.json"))
     before = gone.read_text()
     gone.unlink()
     only = call(*words, "--report-only")
-    assert only.exit_code == 0 and "1 of 14 measurements have not been made" in (runs / "benchmark.md").read_text()
+    assert only.exit_code == 0 and "1 of 12 measurements have not been made" in (runs / "benchmark.md").read_text()
     again = call(*words)
-    assert (total, again.stdout.count("/14 ")) == (14, 1)
+    assert (total, again.stdout.count("/12 ")) == (12, 1)
     assert json.loads(gone.read_text())["result"]["scores"] == json.loads(before)["result"]["scores"]
 
 
@@ -94,7 +94,7 @@ def test_results_of_other_cases_are_not_mixed_in(grid, tmp_path):
     changed["one_shot"][0]["queries"]["cases"]["names"] = ["case11"]
     file.write_text(yaml.safe_dump(changed))
     done = call("--config", file, *words[2:])
-    assert done.exit_code == 1 and "3 of 14 runs failed" in done.output and "choose another output" in done.output
+    assert done.exit_code == 1 and "reference case0: failed: " in done.output and "choose another output" in done.output
 
 
 def test_what_a_model_has_seen_is_read_from_its_card():
@@ -113,9 +113,10 @@ def test_alike_embeddings_lie_together_and_are_each_others_neighbours():
     for dataset in ("MR", "CT"):
         for name, centre in centres.items():
             for case in range(5):
-                vector = centre + 0.1 * rng.normal(size=12)
-                points.append(Embedded(dataset, name, str(case), vector / np.linalg.norm(vector)))
-    assert all(structure == other for _, structure, _, other, _ in neighbours(points))
+                points.append(Embedded(dataset, name, str(case), 20 + centre + 0.1 * rng.normal(size=12)))
+    found = neighbours(points)
+    assert all(structure == other and likeness > 0.9 for _, structure, _, other, likeness in found)
+    assert neighbours(points[:10]) == []
     plane = on_a_plane(points)
     livers = np.array([point.structure == "liver" for point in points])
     within = np.linalg.norm(plane[livers] - plane[livers].mean(0), axis=1).max()

@@ -18,7 +18,7 @@ from dropiris.inference.task_embedding import TaskEmbedding
 
 @dataclass(frozen=True)
 class Embedded:
-    """A structure of a reference: unit vector (tokens * C) of its task embedding."""
+    """A structure of a reference: its task embedding as one vector (tokens * C,)."""
 
     dataset: str
     structure: str
@@ -59,8 +59,17 @@ def embedded(model: Model, chosen: Chosen) -> list[Embedded]:
 
 def _vectors(task: TaskEmbedding, case: str) -> Iterator[tuple[str, str, np.ndarray]]:
     for name, tokens in zip(task.names, task.tokens, strict=True):
-        vector = tokens.reshape(-1).astype(np.float64)
-        yield name, case, vector / max(float(np.linalg.norm(vector)), 1e-12)
+        yield name, case, tokens.reshape(-1).astype(np.float64)
+
+
+def centred(vectors: np.ndarray) -> np.ndarray:
+    """Unit vectors of (n, size) less their mean.
+
+    What all embeddings of a model share (its learned queries look for much the same in every structure) is most of
+    each: with it, every pair has a cosine above 0.99.
+    """
+    vectors = vectors - vectors.mean(0)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def on_a_plane(points: Sequence[Embedded]) -> np.ndarray | None:
@@ -74,20 +83,22 @@ def on_a_plane(points: Sequence[Embedded]) -> np.ndarray | None:
     perplexity = min(30.0, (len(points) - 1) / 3)
     # sklearn 1.2 to 1.9: random starts, since PCA's needs more points than features.
     tsne = manifold.TSNE(2, perplexity=perplexity, metric="cosine", init="random", random_state=0)
-    plane: np.ndarray = tsne.fit_transform(np.stack([point.vector for point in points]))
+    plane: np.ndarray = tsne.fit_transform(centred(np.stack([point.vector for point in points])))
     return plane
 
 
 def neighbours(points: Sequence[Embedded]) -> list[tuple[str, str, str, str, float]]:
-    """For each class (dataset, structure) the most similar other class and the cosine of their mean embeddings."""
+    """For each class (dataset, structure) the most similar other class and the cosine of their mean embeddings.
+
+    Less the mean of all classes; [] of fewer than three.
+    """
     groups: dict[tuple[str, str], list[np.ndarray]] = {}
     for point in points:
         groups.setdefault((point.dataset, point.structure), []).append(point.vector)
-    means = np.stack([np.mean(vectors, 0) for vectors in groups.values()]) if groups else np.zeros((0, 1))
-    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    names = list(groups)
+    if len(names) < 3:  # two classes, less their mean, are opposites
+        return []
+    means = centred(np.stack([np.mean(vectors, 0) for vectors in groups.values()]))
     likeness = means @ means.T
     np.fill_diagonal(likeness, -np.inf)
-    names = list(groups)
-    if len(names) < 2:
-        return []
     return [(*names[n], *names[int(row.argmax())], float(row.max())) for n, row in enumerate(likeness)]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dropiris.models.card import ModelCard
 
 _MARKS = "osD^vP*X<>"
+_SPAN = 10.0  # percent of Dice that a plot shows at least
 
 
 def strategy_points(results: InContextResults, model: str, trial: str) -> dict[str, dict[int, list[float]]]:
@@ -82,6 +83,9 @@ def strategy_figure(results: InContextResults, model: str, trial: str) -> Figure
         spread = [statistics.stdev(own[n]) if len(own[n]) > 1 else 0.0 for n in counts]
         colour = COLOURS[number % len(COLOURS)]
         axes.errorbar(counts, means, yerr=spread, fmt=_MARKS[number] + "-", color=colour, capsize=3, label=name)
+    low, high = axes.get_ylim()
+    if high - low < _SPAN:  # a scale that makes a difference of nothing look like one helps nobody
+        axes.set_ylim((low + high - _SPAN) / 2, (low + high + _SPAN) / 2)
     axes.set_xlabel("references")
     axes.set_ylabel("Dice (%)")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -181,7 +185,9 @@ def neighbour_table(model: str, points: Sequence[Embedded]) -> Table | None:
         for dataset, structure, its, other, likeness in sorted(found, key=lambda one: -one[-1])
     ]
     head = ["class", "most similar class", "cosine"]
-    return Table(f"Similar tasks, {model}", head, rows, "Of the classes' mean task embeddings.")
+    return Table(
+        f"Similar tasks, {model}", head, rows, "Of the classes' mean task embeddings, less the mean of all classes."
+    )
 
 
 def plane_figure(points: Sequence[Embedded], plane: np.ndarray) -> Figure:
@@ -197,7 +203,8 @@ def plane_figure(points: Sequence[Embedded], plane: np.ndarray) -> Figure:
         mark = _MARKS[number % len(_MARKS)]
         axes.scatter(*plane[members].T, s=26, color=colour, marker=mark, alpha=0.85)
         if len(groups) <= 60:
-            axes.annotate(structure.replace("_", " "), plane[members].mean(0), fontsize=7, color="0.25")
+            name, at = structure.replace("_", " "), plane[members].mean(0)
+            axes.annotate(name, at, xytext=(5, 5), textcoords="offset points", fontsize=7, color="0.25")
     for number, dataset in enumerate(datasets):
         axes.scatter([], [], color=COLOURS[number % len(COLOURS)], label=dataset)
     axes.set_xticks([])
