@@ -3,15 +3,17 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from dropiris.benchmark.dg_config import DomainBenchmark
+from dropiris.benchmark.dg_config import DomainBenchmark, evaluated, run_settings
 from dropiris.benchmark.dg_result import DomainResult, mean_dice, read_result
 from dropiris.benchmark.dg_tables import main_tables, score_shifts, seeds_table, sweep_table
+from dropiris.benchmark.iris_config import InContextBenchmark
 from dropiris.cli.main import app
 
 SETTINGS = {"max_steps": 2, "window": [16, 16, 16], "base_width": 4, "downsamplings": 2, "spacing": [2, 2, 2]}
@@ -88,6 +90,28 @@ def test_what_cannot_be_used_is_said_before_the_first_run(grid, tmp_path):
     for word, said in (("settings.windw=3", "windw"), ("shifts=[]", "shifts"), ("methods=['nothing']", "methods")):
         done = call(*words[:-1], tmp_path / "runs", word)
         assert done.exit_code in (1, 2) and said in done.output and not (tmp_path / "runs").exists()
+
+
+GRIDS = sorted((Path(__file__).resolve().parents[2] / "training" / "configs" / "benchmark").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
+def test_grids_that_ship_are_valid(file):
+    values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if "shifts" not in values:
+        InContextBenchmark(**values)
+        return
+    benchmark = DomainBenchmark(**values)
+    for shift in benchmark.shifts:
+        assert evaluated(benchmark, shift, "validation", file.parent) and evaluated(
+            benchmark, shift, "test", file.parent
+        )
+        settings = [run_settings(benchmark, shift, one, 0, file.parent) for one in benchmark.methods]
+        assert [config.method for config in settings] == [one.name for one in benchmark.methods]
+    if file.stem == "paper":
+        few = next(shift for shift in benchmark.shifts if shift.name == "AMOS few shot")
+        config = run_settings(benchmark, few, benchmark.methods[0], 0, file.parent)
+        assert (config.max_steps, config.training.count, config.dropout) == (40000, 5, 0.75)
 
 
 def test_results_of_the_earlier_script_are_read(tmp_path):

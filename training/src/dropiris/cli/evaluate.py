@@ -63,6 +63,8 @@ def evaluate(
     table, names = read_table(labels, dataset), names_of(structures)
     how = (table, tolerances, names, by_value)
     rows, seconds = _score("Evaluating", pairs, *how), _score("Comparing", others, *how)
+    if not rows:
+        raise InputError(f"No structure is annotated in {labels}; correct partially_labelled in dataset.json.")
     metrics = metrics_of(tolerances)
     summary = summarise(rows, metrics, table, failure, seconds)
     text = ""
