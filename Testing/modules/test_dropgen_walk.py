@@ -130,8 +130,8 @@ def test_a_session_from_loading_to_the_reloaded_scene(slicer, panel, slice_view,
     result = panel.parameters.resultSegmentation
     assert result.GetName() == "T1 crop segmentation" and not ui.resultsCollapsibleButton.collapsed
     rows = table_texts(ui.resultsTable)
-    for row, (name, volume, voxels, spread) in zip(rows, measured(slicer, result, scan), strict=True):
-        assert [row[0], row[2], row[3]] == [name, voxels, spread]
+    for n, (row, (name, volume, voxels, spread)) in enumerate(zip(rows, measured(slicer, result, scan), strict=True)):
+        assert row[:3] == [name, row[1], spread] and ui.resultsTable.item(n, 1).toolTip() == f"{voxels} voxels"
         assert abs(float(row[1]) - volume) < 0.006 and volume > 0.3  # a hippocampus has some 3 mL
     assert "Takes " in ui.deviceLabel.text  # the run taught how long the next one takes
 

@@ -126,11 +126,12 @@ def test_the_table_says_it_in_words_and_forgets_what_was_changed(slicer, open_pa
     node = panel.parameters.resultSegmentation
     expected = flags(node)
     assert set(expected.values()) == {GOOD, CHECK}
-    words = [row[4] for row in table_texts(ui.resultsTable)]
+    words = [row[-1] for row in table_texts(ui.resultsTable)]
     for (name, flag), word in zip(expected.items(), words, strict=True):
         assert word.startswith({GOOD: "● good ", CHECK: "◐ check this "}[flag])
         assert (name in ui.statusLabel.text.partition(" first: ")[0].partition("Check ")[2]) == (flag == CHECK)
-    assert not ui.resultsTable.isColumnHidden(4)
+    assert not ui.resultsTable.isColumnHidden(4) and ui.resultsTable.isColumnHidden(2)  # no room for voxels beside it
+    assert ui.resultsTable.item(0, 1).toolTip().endswith(" voxels")
     doubtful = words.index(next(word for word in words if word.startswith("◐")))
     assert "may still be right" in ui.resultsTable.item(doubtful, 4).toolTip()
 
@@ -141,14 +142,14 @@ def test_the_table_says_it_in_words_and_forgets_what_was_changed(slicer, open_pa
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask.T, node, segment_id_of(node, name), scan)
     ui.measureButton.click()
     wait(slicer, panel)
-    assert table_texts(ui.resultsTable)[0][4] == f"○ {CHANGED}"
+    assert table_texts(ui.resultsTable)[0][-1] == f"○ {CHANGED}"
 
     # Unchecked, nothing is asked and the column goes.
     ui.trustCheckBox.click()
     ui.segmentButton.click()
     wait_until(slicer, lambda: panel.bar.run is None, 20)
     wait(slicer, panel)
-    assert ui.resultsTable.isColumnHidden(4)
+    assert ui.resultsTable.isColumnHidden(4) and not ui.resultsTable.isColumnHidden(2)
 
 
 def test_the_box_rests_and_says_why_where_nothing_can_be_checked(slicer, open_dropgen, scan):

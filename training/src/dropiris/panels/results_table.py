@@ -47,6 +47,8 @@ class ResultsTable:
         self._later.setInterval(INTERVAL)
         self._later.connect("timeout()", self._list)
         ui.resultsTable.setColumnHidden(TRUST, True)
+        # "hippocampus, anterior" and "hippocampus, posterior" differ at the end, "left kidney" and "right kidney" not.
+        ui.resultsTable.textElideMode = qt.Qt.ElideMiddle
         ui.resultsTable.verticalHeader().hide()
         ui.resultsTable.verticalHeader().setDefaultSectionSize(LINE)
         header = ui.resultsTable.horizontalHeader()
@@ -151,6 +153,7 @@ class ResultsTable:
         table = self.ui.resultsTable
         trust = read_trust(self.segmentation)
         table.setColumnHidden(TRUST, not trust)
+        table.setColumnHidden(VOXELS, bool(trust))  # there is no room for both in a panel of usual width
         table.setRowCount(len(self._ids))
         table.setFixedHeight(LINE * (1 + min(max(len(self._ids), 2), LINES_SHOWN)) + 6)
         for row, segment_id in enumerate(self._ids):
@@ -165,6 +168,8 @@ class ResultsTable:
                 if column == NAME:
                     item.setIcon(colour_icon(segment.GetColor()))
                     item.setToolTip(segment.GetName())
+                if column == VOLUME:
+                    item.setToolTip(_("{count} voxels").format(count=cells[VOXELS - 1]))
                 if column == TRUST:
                     item.setToolTip(trust_words.in_full(said))
                 table.setItem(row, column, item)
