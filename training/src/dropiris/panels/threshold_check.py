@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def compare_views(volume: Volume, labels: LabelMap, step: float) -> TrustReport:
 
 def keep_reference(reference: Reference, path: Path) -> None:
     """What :func:`segment_back` needs of a reference."""
-    masks = {f"mask {s.name}": reference.mask(s.name) for s in reference.structures}
+    masks: dict[str, Any] = {f"mask {s.name}": reference.mask(s.name) for s in reference.structures}
     with path.open("wb") as file:
         np.savez(file, image=reference.volume.array, **masks)
 
