@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from dropiris.cli.scans import Algorithm, DeviceChoice, Ending, Trusted, names_of, plan, run
-from dropiris.cli.trust import can_be_checked, judged
-
-if TYPE_CHECKING:
-    from dropiris.progress import CancelToken, ProgressCallback
-    from dropiris.volume import LabelMap, Volume
+from dropiris.cli.cohort import Address, Engine, EngineChoice, Engines, GpuShare, Retries, Workers, segment_cohort
+from dropiris.cli.scans import DeviceChoice, Ending, is_cohort, names_of, plan, run
+from dropiris.cli.trust import can_be_checked
 
 Structures = Annotated[
     list[str] | None, typer.Option("--structures", "-s", help="Only these, by name; repeat or separate by commas.")
@@ -44,7 +41,13 @@ def segment(
     ending: Format = Ending.nifti,
     statistics: Statistics = None,
     trust: Trust = False,
+    engine: EngineChoice = Engine.here,
+    address: Address = None,
+    workers: Workers = None,
+    gpu_share: GpuShare = 1.0,
+    retries: Retries = 2,
 ) -> None:
+    from dropiris.cohort.recipe import DropGenRecipe
     from dropiris.errors import ModelError
     from dropiris.models.catalogue import Catalogue
 
@@ -56,20 +59,11 @@ def segment(
     for name in wanted or []:
         if name not in known:
             raise ModelError(f"The model {bundle.card.name!r} has no structure {name!r}; it has: {', '.join(known)}.")
+    engines = Engines(engine, address, workers, gpu_share, retries)
+    engines.check(is_cohort(scan))
     jobs = plan(scan, output, ending, statistics)
-
-    from dropiris.inference import DropGenSegmenter
-    from dropiris.inference.view_agreement import view_agreement
-
-    segmenter = DropGenSegmenter(bundle, device=device.value)
-
-    def check(volume: Volume, labels: LabelMap, progress: ProgressCallback, cancel: CancelToken) -> Trusted:
-        return judged(view_agreement(segmenter, volume, labels, progress, cancel), bundle)
-
-    run(
-        jobs,
-        lambda volume, progress, cancel: segmenter.segment(volume, wanted, progress, cancel),
-        Algorithm(bundle.card.title, bundle.card.version),
-        statistics,
-        check if trust and can_be_checked(bundle) else None,
-    )
+    recipe = DropGenRecipe.of(bundle, wanted, device.value, trust and can_be_checked(bundle))
+    if is_cohort(scan):
+        segment_cohort(jobs, recipe, engines, statistics)
+    else:
+        run(jobs[0], recipe.open(), statistics)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,6 @@ from dropiris.cli.scans import DeviceChoice, names_of
 
 if TYPE_CHECKING:
     from dropiris.models.bundle import Bundle
-    from dropiris.volume import Reference
 
 TASK_ENDING = ".safetensors"
 Model = Annotated[
@@ -34,6 +32,8 @@ def encode(
     if output.suffix != TASK_ENDING:
         raise typer.BadParameter(f"a task file ends in {TASK_ENDING}, not {output.name!r}.")
     bundle = iris_bundle(model)
+    from dropiris.files.reference_files import read_references
+
     references = read_references(pairs, names_of(structures))
 
     from dropiris.inference import IrisSegmenter
@@ -55,26 +55,3 @@ def iris_bundle(model: str | None) -> Bundle:
     if bundle.card.method != "iris":
         raise ModelError(f"The model {bundle.card.name!r} is a DropGen model; use it with `dropiris dropgen segment`.")
     return bundle
-
-
-def read_references(pairs: Sequence[Path], structures: list[str] | None) -> list[Reference]:
-    """Read scan, labels, scan, labels, ...; keep only the named structures where names are given."""
-    from dropiris.errors import InputError
-    from dropiris.files import read_labels, read_volume
-    from dropiris.volume import Reference
-
-    references = []
-    for scan, labels in zip(pairs[::2], pairs[1::2], strict=True):
-        for path in (scan, labels):
-            if not path.exists():
-                raise InputError(f"{path} does not exist; check the path.")
-        volume = read_volume(scan)
-        layers = read_labels(labels, like=volume)
-        if structures is not None:
-            here = [[s.name for s in layer.structures if s.name in structures] for layer in layers]
-            if not any(here):
-                have = ", ".join(s.name for layer in layers for s in layer.structures)
-                raise InputError(f"{labels} has no structure {structures[0]!r}; it has: {have}.")
-            layers = tuple(layer.keep(names) for layer, names in zip(layers, here, strict=True) if names)
-        references.append(Reference(volume, tuple(layers)))
-    return references

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from dropiris.cli.progress_bar import progress_bar
-from dropiris.cli.sentences import CANCELLED, say, sentence_of
-from dropiris.errors import Cancelled, DropIrisError, InputError
-from dropiris.progress import CancelToken, ProgressCallback
-from dropiris.volume import LabelMap, Volume
+from dropiris.cli.sentences import CANCELLED, say
+from dropiris.cohort.case import Case
+from dropiris.errors import Cancelled, InputError
+from dropiris.progress import CancelToken
 
 if TYPE_CHECKING:
+    from dropiris.cohort.station import Station
     from dropiris.measure import StructureStatistics
-    from dropiris.trust import StructureTrust
-
-Trusted = Mapping[str, "StructureTrust"]
 
 ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".dcm")
 _INPUT_ENDINGS = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii")
@@ -45,23 +41,14 @@ class Ending(str, enum.Enum):
     dicom = ".dcm"
 
 
-@dataclass(frozen=True)
-class Job:
-    """One scan and the file its result goes to."""
+def is_cohort(scan: Path) -> bool:
+    """Whether an input is a folder of scans, not one scan."""
+    from dropiris.files import is_scan
 
-    scan: Path
-    result: Path
-
-
-@dataclass(frozen=True)
-class Algorithm:
-    """What a DICOM segmentation says made it."""
-
-    name: str
-    version: str
+    return scan.is_dir() and not is_scan(scan)
 
 
-def plan(scan: Path, output: Path, ending: Ending, statistics: Path | None = None) -> list[Job]:
+def plan(scan: Path, output: Path, ending: Ending, statistics: Path | None = None) -> list[Case]:
     """Pair every input scan with its result; refuse before any work what could not be written after it."""
     from dropiris.files import is_scan, list_scans
 
@@ -71,7 +58,7 @@ def plan(scan: Path, output: Path, ending: Ending, statistics: Path | None = Non
         names_file = output.name.lower().endswith(ENDINGS)
         if not names_file and "." in output.name and not output.is_dir():
             raise InputError(f"{output} has no known ending; end it in .nii.gz, .nrrd, .seg.nrrd or .dcm.")
-        jobs = [Job(scan, output if names_file else output / f"{_stem(scan)}{ending.value}")]
+        jobs = [Case(scan, output if names_file else output / f"{_stem(scan)}{ending.value}")]
     else:
         scans = list(list_scans(scan)) if scan.is_dir() else []
         if not scans:
@@ -79,7 +66,7 @@ def plan(scan: Path, output: Path, ending: Ending, statistics: Path | None = Non
         if output.name.lower().endswith(ENDINGS) or output.is_file():
             raise InputError(f"{output} is one file, but {scan} is a folder of scans; give a folder.")
         names = _result_names(scans)
-        jobs = [Job(path, output / f"{name}{ending.value}") for path, name in zip(scans, names, strict=True)]
+        jobs = [Case(path, output / f"{name}{ending.value}") for path, name in zip(scans, names, strict=True)]
     for job in jobs:
         if job.result.exists() and job.result.resolve() == job.scan.resolve():
             raise InputError(f"{job.result} would overwrite its own scan; choose another output.")
@@ -92,51 +79,32 @@ def plan(scan: Path, output: Path, ending: Ending, statistics: Path | None = Non
     return jobs
 
 
-def run(
-    jobs: list[Job],
-    segment: Callable[[Volume, ProgressCallback, CancelToken], LabelMap],
-    algorithm: Algorithm,
-    statistics: Path | None = None,
-    check: Callable[[Volume, LabelMap, ProgressCallback, CancelToken], Trusted] | None = None,
-) -> None:
-    """Segment and write one after the other; a scan that fails does not stop the rest, but the exit code is 1.
+def run(case: Case, station: Station, statistics: Path | None = None) -> None:
+    """Segment one scan and write its result, then its statistics.
 
-    The statistics of all scans that were done go into one table, whatever ends the run. ``check`` comes after a result
-    was written, so that Ctrl-C during it keeps the result.
+    A check comes after the result was written, so that Ctrl-C during it keeps the result.
     """
     from dropiris.files import read_volume
     from dropiris.measure import segment_statistics, write_statistics_csv
 
-    written, failed = 0, 0
-    measured: dict[str, list[StructureStatistics]] = {}
+    rows: list[StructureStatistics] = []
+    written = False
     try:
-        for job in jobs:
-            try:
-                with progress_bar(job.scan.name) as progress:
-                    volume = read_volume(job.scan)
-                    labels = segment(volume, progress, CancelToken())
-                    job.result.parent.mkdir(parents=True, exist_ok=True)
-                    _write(labels, job, algorithm)
-                    written += 1
-                    rows = measured[job.scan.name] = segment_statistics(volume, labels)
-                    if check is not None:
-                        trust = _checked(partial(check, volume, labels, progress, CancelToken()))
-                        rows = measured[job.scan.name] = [replace(row, trust=trust.get(row.name)) for row in rows]
-                typer.echo(f"{job.result}: {_found(rows)}")
-            except (KeyboardInterrupt, Cancelled):
-                raise Cancelled(
-                    f"Cancelled; {written} of {len(jobs)} results were written." if written else CANCELLED
-                ) from None
-            except InputError as problem:
-                if len(jobs) == 1:
-                    raise
-                failed += 1
-                say(f"Error: {sentence_of(problem)}")
+        with progress_bar(case.scan.name) as progress:
+            volume = read_volume(case.scan)
+            labels = station.segment(volume, progress, CancelToken())
+            notes = station.write(labels, case)
+            written = True
+            rows = segment_statistics(volume, labels)
+            rows, more = station.checked(volume, labels, rows, progress)
+        for note in notes + more:
+            say(f"Note: {note}")
+        typer.echo(f"{case.result}: {found(rows)}")
+    except (KeyboardInterrupt, Cancelled):
+        raise Cancelled("Cancelled; 1 of 1 results were written." if written else CANCELLED) from None
     finally:
-        if statistics is not None and measured:
-            write_statistics_csv(statistics, measured)
-    if failed:
-        raise InputError(f"{failed} of {len(jobs)} scans could not be segmented; see the lines above.")
+        if statistics is not None and rows:
+            write_statistics_csv(statistics, {case.scan.name: rows})
 
 
 def names_of(values: list[str] | None) -> list[str] | None:
@@ -145,20 +113,10 @@ def names_of(values: list[str] | None) -> list[str] | None:
     return names or None
 
 
-def _found(rows: Sequence[StructureStatistics]) -> str:
-    found = [f"{row.name} {row.volume_ml:.1f} mL{_trusted(row)}" for row in rows if not row.is_empty]
-    return ", ".join(found) if found else "no structure was found"
-
-
-def _checked(check: Callable[[], Trusted]) -> Trusted:
-    """What a check says; one that fails costs the numbers, not the result."""
-    try:
-        return check()
-    except Cancelled:
-        raise
-    except DropIrisError as problem:
-        say(f"Note: the result could not be checked: {sentence_of(problem)}")
-        return {}
+def found(rows: Sequence[StructureStatistics]) -> str:
+    """What a line says of a result."""
+    volumes = [f"{row.name} {row.volume_ml:.1f} mL{_trusted(row)}" for row in rows if not row.is_empty]
+    return ", ".join(volumes) if volumes else "no structure was found"
 
 
 def _trusted(row: StructureStatistics) -> str:
@@ -167,7 +125,7 @@ def _trusted(row: StructureStatistics) -> str:
     return f" (trust {row.trust.value:.2f}{', ' + row.trust.flag if row.trust.flag else ''})"
 
 
-def _check_dicom(job: Job) -> None:
+def _check_dicom(job: Case) -> None:
     from dropiris.files.dicom_series import is_series
     from dropiris.files.dicom_slices import is_dicom, read_header
     from dropiris.files.reading import library
@@ -179,25 +137,12 @@ def _check_dicom(job: Job) -> None:
     library("highdicom", "dropiris[dicom]", "DICOM SEG")
 
 
-def _check_table(table: Path, jobs: list[Job]) -> None:
+def _check_table(table: Path, jobs: list[Case]) -> None:
     taken = {path.resolve() for job in jobs for path in (job.scan, job.result)}
     if table.is_dir() or table.resolve() in taken:
         raise InputError(f"{table} cannot hold the statistics; give the name of a new .csv file.")
     if not table.parent.is_dir():
         raise InputError(f"The folder {table.parent} does not exist; create it first.")
-
-
-def _write(labels: LabelMap, job: Job, algorithm: Algorithm) -> None:
-    if not job.result.name.lower().endswith(".dcm"):
-        from dropiris.files import write_labels
-
-        write_labels(labels, job.result)
-        return
-    from dropiris.files.dicom_seg import write_dicom_seg
-
-    uncoded = write_dicom_seg(labels, job.scan, job.result, algorithm.name, algorithm.version)
-    if uncoded:
-        say(f"Note: no code is known for {', '.join(uncoded)}; written as tissue.")
 
 
 def _stem(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dropiris.cli.sentences import say
-from dropiris.trust import StructureTrust, TrustReport, judge, why_not
+from dropiris.trust import why_not
 
 if TYPE_CHECKING:
     from dropiris.models.bundle import Bundle
@@ -18,13 +18,6 @@ def can_be_checked(bundle: Bundle) -> bool:
     if why:
         say(f"Note: no trust. {why}")
     return not why
-
-
-def judged(report: TrustReport, bundle: Bundle) -> dict[str, StructureTrust]:
-    """A report compared with the model's calibration; says what could not be checked."""
-    if report.why:
-        say(f"Note: {report.why}")
-    return judge(report, bundle.card)
 
 
 def calibration_in_words(trust: Mapping[str, Any]) -> str:
