@@ -49,7 +49,7 @@ def grid(blob_dataset, tmp_path_factory):
         ],
         "one_shot": [{"name": "blobs", "references": train | {"structures": ["ball"]}, "queries": test}],
         "compute": {"queries": 1, "classes": 2, "size": 32},
-        "embeddings": [train],
+        "embeddings": [{"data": blob_dataset.name, "cases": {"split": "Tr", "names": ["case0", "case1", "case2"]}}],
     }
     (folder / "grid.yaml").write_text(yaml.safe_dump(benchmark))
     words = ["--config", folder / "grid.yaml", "--data", blob_dataset.parent, "-o", folder / "runs"]
@@ -76,14 +76,14 @@ def test_every_part_is_measured_and_reported(grid):
 
 def test_it_goes_on_where_it_stopped(grid):
     words, runs, printed = grid
-    total = printed.count("/12 ")
+    total = printed.count("/13 ")
     gone = next(runs.glob("*/strategies/blobs/retrieval-2-0.json"))
     before = gone.read_text()
     gone.unlink()
     only = call(*words, "--report-only")
-    assert only.exit_code == 0 and "1 of 12 measurements have not been made" in (runs / "benchmark.md").read_text()
+    assert only.exit_code == 0 and "1 of 13 measurements have not been made" in (runs / "benchmark.md").read_text()
     again = call(*words)
-    assert (total, again.stdout.count("/12 ")) == (12, 1)
+    assert (total, again.stdout.count("/13 ")) == (13, 1)
     assert json.loads(gone.read_text())["result"]["scores"] == json.loads(before)["result"]["scores"]
 
 

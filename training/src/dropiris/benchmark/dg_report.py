@@ -84,7 +84,9 @@ def shifts_figure(benchmark: DomainBenchmark, scores: Sequence[ShiftScore]) -> F
             if row.role == "validation":
                 axes.plot(row.mean, at, "o", color="0.5", markerfacecolor="white", zorder=3)
                 continue
-            axes.errorbar(row.mean, at, xerr=row.error if row.error == row.error else None, fmt="o", color=colour)
+            ends = max(row.mean - row.error, 0.0), min(row.mean + row.error, 100.0)  # of few cases it can be wide
+            axes.plot(ends, (at, at), color=colour, linewidth=2)  # nothing where the error is not a number
+            axes.plot(row.mean, at, "o", color=colour)
             axes.plot(list(row.seeds.values()), [at + 0.25] * len(row.seeds), "|", color=COLOURS[5])
         axes.set_xlim(-2, 102)
         axes.set_xlabel(f"{shift.name}: Dice (%)")

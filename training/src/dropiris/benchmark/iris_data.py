@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,9 +112,7 @@ class Pool:
         made = []
         for case, reference in zip(self.chosen.cases, references, strict=True):
             names = {s.name: spacing[s.name] for s in reference.structures}
-            task = self.model.kept_task(
-                [*self.key, case.name], lambda reference=reference, names=names: segmenter.encode_at(reference, names)
-            )
+            task = self.model.kept_task([*self.key, case.name], partial(segmenter.encode_at, reference, names))
             assert task is not None
             made.append(task)
         return made
@@ -124,9 +122,8 @@ class Pool:
         """Unit vectors (cases, C) of the whole scans, for image-level retrieval."""
         found = []
         for case in self.chosen.cases:
-            task = self.model.kept_task(
-                ["scan", self.chosen.dataset.name, case.name], lambda case=case: whole_scan(case, self.model.segmenter)
-            )
+            make = partial(whole_scan, case, self.model.segmenter)
+            task = self.model.kept_task(["scan", self.chosen.dataset.name, case.name], make)
             assert task is not None
             found.append(mean_feature(task))
         return np.stack(found)

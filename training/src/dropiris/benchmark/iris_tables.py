@@ -77,7 +77,8 @@ def strategy_figure(results: InContextResults, model: str, trial: str) -> Figure
     """Figure 4: Dice by number of references, a line per strategy, standard deviation over draws as bars."""
     figure = new_figure(6.5, 4)
     axes = figure.add_subplot()
-    for number, (name, own) in enumerate(strategy_points(results, model, trial).items()):
+    points = strategy_points(results, model, trial)
+    for number, (name, own) in enumerate(points.items()):
         counts = sorted(own)
         means = [statistics.fmean(own[n]) for n in counts]
         spread = [statistics.stdev(own[n]) if len(own[n]) > 1 else 0.0 for n in counts]
@@ -88,7 +89,7 @@ def strategy_figure(results: InContextResults, model: str, trial: str) -> Figure
         axes.set_ylim((low + high - _SPAN) / 2, (low + high + _SPAN) / 2)
     axes.set_xlabel("references")
     axes.set_ylabel("Dice (%)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xticks(sorted({n for own in points.values() for n in own}))
     axes.grid(color="0.9")
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return figure
@@ -201,7 +202,7 @@ def plane_figure(points: Sequence[Embedded], plane: np.ndarray) -> Figure:
     for number, ((dataset, structure), members) in enumerate(groups.items()):
         colour = COLOURS[datasets.index(dataset) % len(COLOURS)]
         mark = _MARKS[number % len(_MARKS)]
-        axes.scatter(*plane[members].T, s=26, color=colour, marker=mark, alpha=0.85)
+        axes.scatter(plane[members, 0], plane[members, 1], s=26, color=colour, marker=mark, alpha=0.85)
         if len(groups) <= 60:
             name, at = structure.replace("_", " "), plane[members].mean(0)
             axes.annotate(name, at, xytext=(5, 5), textcoords="offset points", fontsize=7, color="0.25")

@@ -38,8 +38,9 @@ def domains(
     from dropiris.benchmark.dg_report import write_domain_report
 
     runs = plan_grid(benchmark, output, config.parent)
+    failures: list[str] = []
     if report_only:
-        results, failures = list(read_grid(runs)), []
+        results = list(read_grid(runs))
     else:
         with _going_on():
             results, failures = run_grid(runs, typer.echo)

@@ -81,7 +81,8 @@ case {{ number(o.case_dice, 3) }}{{ "" if o.background else "; no scan was given
 <td class="number">{{ number(row.dice, 3) }}</td></tr>{% endfor %}</table></details>
 {% endif %}
 <h2>Rules</h2>
-<ul>{% for rule in summary.rules.values() %}<li>{{ rule }}</li>{% endfor %}</ul>
+<ul>{% for name, rule in summary.rules.items() %}<li><b>{{ name | replace("_", " ") }}</b>: {{ rule }}</li>{% endfor %}
+</ul>
 {% if summary.partially_labelled %}<p>Partially labelled: {% for case, names in summary.partially_labelled.items() %}
 {{ case }} ({{ names | join(", ") }}){{ "; " if not loop.last }}{% endfor %}.</p>{% endif %}
 """

@@ -33,7 +33,7 @@ def summarise(
     """
     names = list(dict.fromkeys(row.structure for row in rows))
     cases = list(dict.fromkeys(row.case for row in rows))
-    summary = {
+    summary: dict[str, Any] = {
         "dropiris": __version__,
         "rules": {
             "empty": EMPTY_RULE,
