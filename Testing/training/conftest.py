@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 from dropiris.files import write_labels, write_volume
 from dropiris.volume import LabelMap, Volume
+
+sys.path.insert(0, str(Path(__file__).parent))  # for preloaded.py
 
 
 def blobs(seed: int, shape=(40, 36, 32)) -> tuple[np.ndarray, np.ndarray]:

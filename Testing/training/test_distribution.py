@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,31 +12,21 @@ from pathlib import Path
 
 import pytest
 import torch
-
-import dropiris
+from preloaded import SOURCES, start
 
 TOY = Path(__file__).with_name("toy_run.py")
 # Two processes add the same numbers in another order. Over 40 steps of Adam this grew to 1e-7 (measured); a lost row,
 # another draw of dropout or statistics of half a batch change the first loss by 1e-2 or more.
 TOLERANCE = 1e-5
-SOURCES = str(Path(dropiris.__file__).parents[1])
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available(), reason="this PyTorch has no torch.distributed")
 
 
-def environment(**more):
-    return {**os.environ, "PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1", **more}
+def environment():
+    return {**os.environ, "PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1"}
 
 
 def losses(out):
     return [float(line.split()[1]) for line in out.splitlines()]
-
-
-def alone(folder, *words):
-    done = subprocess.run(
-        [sys.executable, TOY, folder, *words], capture_output=True, text=True, timeout=300, env=environment()
-    )
-    assert done.returncode == 0, done.stderr
-    return losses(done.stdout)
 
 
 def free_port():
@@ -44,7 +35,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def torchrun(folder, *words, nodes=1, each=2, script=TOY):
+def torchrun(folder, *words, nodes=1, each=2):
     """The processes of every node."""
     port = free_port()
     group = ["--rdzv-backend", "static", "--master-addr", "127.0.0.1", "--master-port", str(port)]
@@ -52,7 +43,7 @@ def torchrun(folder, *words, nodes=1, each=2, script=TOY):
     launcher = [sys.executable, "-m", "torch.distributed.run", *group, *shape]
     return [
         subprocess.Popen(
-            [*launcher, "--node-rank", str(node), str(script), str(folder), *words],
+            [*launcher, "--node-rank", str(node), str(TOY), str(folder), *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=environment(),
         )
@@ -60,17 +51,32 @@ def torchrun(folder, *words, nodes=1, each=2, script=TOY):
     ]  # fmt: skip
 
 
-def together(folder, *words, **shape):
-    started = torchrun(folder, *words, **shape)
+def two(folder, *words, script=TOY, **environment):
+    """Two processes with the environment that torchrun gives them, without its own."""
+    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}
+    group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **environment}
+    return [start(script, folder, *words, **group, RANK=str(rank), LOCAL_RANK=str(rank)) for rank in range(2)]
+
+
+def finish(started):
+    """What the first process printed."""
     ended = [process.communicate(timeout=300) for process in started]
     assert all(process.returncode == 0 for process in started), ended[0][1]
-    return losses(ended[0][0])
+    return ended[0][0]
+
+
+def together(folder, *words, **environment):
+    return losses(finish(two(folder, *words, **environment)))
 
 
 @pytest.fixture(scope="module")
 def one_process(tmp_path_factory):
+    """Losses and folder of a run in an interpreter of its own."""
     folder = tmp_path_factory.mktemp("one") / "run"
-    return alone(folder, "batch_size=4", "checkpoint_every=20"), folder
+    command = [sys.executable, TOY, folder, "batch_size=4", "checkpoint_every=20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment())
+    assert done.returncode == 0, done.stderr
+    return losses(done.stdout), folder
 
 
 def test_two_processes_train_as_one(tmp_path, one_process):
@@ -85,9 +91,7 @@ def test_two_processes_train_as_one(tmp_path, one_process):
 
 def test_the_gradient_of_a_shared_batch_is_that_of_one_process(tmp_path):
     """3e-13 was measured; statistics or Dice of half a batch, or a gradient of another size, are 1e-2 and more."""
-    (started,) = torchrun(tmp_path, script=TOY.with_name("shared_gradient.py"))
-    out, err = started.communicate(timeout=120)
-    assert started.returncode == 0, err
+    out = finish(two(tmp_path, script=TOY.with_name("shared_gradient.py")))
     assert float(out.split()[1]) < 1e-10
 
 
@@ -106,48 +110,42 @@ def test_two_processes_that_share_the_weights_train_as_one(tmp_path, one_process
             assert torch.allclose(value, two["optimizer"]["state"][number][name], rtol=1e-3, atol=1e-6), name
 
 
-def test_a_run_goes_on_sharded(tmp_path, one_process):
-    expected, _ = one_process
-    first = alone_until(tmp_path / "run", 20)
-    rest = together(tmp_path / "run", "batch_size=4", "strategy=fsdp")
-    assert rest == pytest.approx(expected[first:], rel=TOLERANCE)
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """The folder of a run of one process that was killed after its checkpoint of step 20, and that step."""
+    folder = tmp_path_factory.mktemp("half") / "run"
+    words = ["batch_size=4", "checkpoint_every=20", "pause=0.05", "log_every=1"]
+    process, end = start(TOY, folder, *words), time.monotonic() + 120
+    while not (folder / "last.pt").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    return folder, torch.load(folder / "last.pt", weights_only=True)["step"]
+
+
+@pytest.mark.parametrize("strategy", [[], ["strategy=fsdp"]], ids=["copied", "sharded"])
+def test_a_run_of_one_process_goes_on_in_two(tmp_path, one_process, half, strategy):
+    (folder, first), (expected, _) = half, one_process
+    shutil.copytree(folder, tmp_path / "run")
+    assert together(tmp_path / "run", "batch_size=4", *strategy) == pytest.approx(expected[first:], rel=TOLERANCE)
 
 
 def test_two_machines_train_as_one(tmp_path, one_process):
     """Two torchruns that find each other over TCP stand for two machines."""
     expected, _ = one_process
-    assert together(tmp_path / "two", "batch_size=4", nodes=2, each=1) == pytest.approx(expected, rel=TOLERANCE)
+    out = finish(torchrun(tmp_path / "two", "batch_size=4", nodes=2, each=1))
+    assert losses(out) == pytest.approx(expected, rel=TOLERANCE)
 
 
-def test_a_run_of_one_process_goes_on_in_two(tmp_path, one_process):
-    expected, _ = one_process
-    first = alone_until(tmp_path / "run", 20)
-    rest = together(tmp_path / "run", "batch_size=4")
-    assert rest == pytest.approx(expected[first:], rel=TOLERANCE)
-
-
-def alone_until(folder, step):
-    """Leave a run with its checkpoint of ``step``; later steps are lost, as after a crash."""
-    words = ["batch_size=4", f"checkpoint_every={step}", "pause=0.05", "log_every=1"]
-    process = subprocess.Popen([sys.executable, TOY, folder, *words], stdout=subprocess.DEVNULL, env=environment())
-    end = time.monotonic() + 120
-    while not (folder / "last.pt").exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    return torch.load(folder / "last.pt", weights_only=True)["step"]
-
-
-def test_statistics_of_half_a_batch_would_be_noticed(tmp_path, one_process, monkeypatch):
+def test_statistics_of_half_a_batch_would_be_noticed(tmp_path, one_process):
     """The test above can fail: without the shared batch norm the curves part at the first step."""
     expected, _ = one_process
-    monkeypatch.setenv("TOY_OWN_STATISTICS", "1")
-    apart = together(tmp_path / "apart", "batch_size=4", "max_steps=2")
+    apart = together(tmp_path / "apart", "batch_size=4", "max_steps=2", TOY_OWN_STATISTICS="1")
     assert abs(apart[0] - expected[0]) > 1e-4 * expected[0]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
-    started = torchrun(tmp_path / "run", "batch_size=3")
+    started = two(tmp_path / "run", "batch_size=3")
     ended = [process.communicate(timeout=120) for process in started]
     assert started[0].returncode != 0
     assert "batch_size=3 cannot be shared by 2 processes; give a multiple of 2." in ended[0][1]
@@ -178,12 +176,6 @@ def test_slurm_is_asked_how_many_processes_there_are(tmp_path):
             "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0", "SLURM_NODELIST": "localhost", "SLURM_JOB_NAME": "train",
             "SLURM_JOB_ID": "1", "MASTER_PORT": port, "MASTER_ADDR": "127.0.0.1",
         }  # fmt: skip
-        command = [sys.executable, TOY, tmp_path / "run", "batch_size=4", "max_steps=3"]
-        tasks.append(
-            subprocess.Popen(
-                command, env=environment(**slurm), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-        )
-    ended = [task.communicate(timeout=120) for task in tasks]
-    assert all(task.returncode == 0 for task in tasks), ended[0][1]
-    assert losses(ended[0][0]) == pytest.approx(alone(tmp_path / "one", "batch_size=4", "max_steps=3"), rel=TOLERANCE)
+        tasks.append(start(TOY, tmp_path / "run", "batch_size=4", "max_steps=3", **slurm))
+    one = finish([start(TOY, tmp_path / "one", "batch_size=4", "max_steps=3")])
+    assert losses(finish(tasks)) == pytest.approx(losses(one), rel=TOLERANCE)

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from preloaded import SOURCES
+from preloaded import start as start_program
 
-import dropiris
 from dropiris.models.bundle import Bundle
 
 TOY = Path(__file__).with_name("toy_run.py")
 REQUEUE = 75
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(dropiris.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1"}
 
 
 def start(folder, *words):
-    command = [sys.executable, str(TOY), str(folder), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    return start_program(TOY, folder, *words)
 
 
 def finish(folder, *words):
@@ -67,9 +67,12 @@ def _whole_lines(path):
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    """(losses by step, folder) of a run nothing happened to."""
+    """(losses by step, folder) of a run nothing happened to, in an interpreter of its own."""
     folder = tmp_path_factory.mktemp("straight") / "run"
-    return finish(folder, "batch_size=2", "checkpoint_every=1000", "log_every=1")[0], folder
+    command = [sys.executable, TOY, folder, "batch_size=2", "checkpoint_every=1000", "log_every=1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split() for line in done.stdout.splitlines()), folder
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -134,8 +137,7 @@ def test_a_killed_training_of_a_method_ends_in_the_same_model(blob_dataset, tmp_
     words = [*METHODS[method], "checkpoint_every=2", "validate_every=4", "workers=1"]
 
     def train(folder):
-        command = [sys.executable, "-m", "dropiris.cli", "train", method, "--data", blob_dataset, "-o", folder, *words]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        return start_program("dropiris.cli", "train", method, "--data", blob_dataset, "-o", folder, *words)
 
     for name in ("straight", "killed"):
         process = train(tmp_path / name)
