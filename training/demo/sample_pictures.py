@@ -29,7 +29,7 @@ def write_thumbnails(folder: Path) -> list[Path]:
 
 
 def _tile(reference: Reference, width: int) -> np.ndarray:
-    """(SIZE[1], width, 3) uint8: an axial or coronal slice, right side of the patient on the left."""
+    """(SIZE[1], width, 3) uint8: a slice that shows the labels well, the patient's right (or front) on the left."""
     from dropiris.geometry import CanonicalGrid
 
     volume, layer = reference.volume, reference.layers[0]
@@ -37,7 +37,7 @@ def _tile(reference: Reference, width: int) -> np.ndarray:
     image, labels = grid.image_to_model(volume.array), grid.labels_to_model(layer.array)
     # What a crop was made around, else everything.
     wanted = [s for s in layer.structures if s.name in volume.name] or layer.structures
-    axis = 1 if "head" in volume.name else 2
+    axis = 0 if "hippocampus" in volume.name else 1 if "head" in volume.name else 2
     plane = int(np.bincount(np.nonzero(np.isin(labels, [s.label for s in wanted]))[axis]).argmax())
     grey, marked = (np.take(array, plane, axis).T[::-1, ::-1] for array in (image, labels))
     low, high = (-160, 260) if volume.modality == "CT" else (0, np.percentile(image, 99.7))
