@@ -114,15 +114,16 @@ def run_in_tree(tree: Tree, code: str) -> subprocess.CompletedProcess[str]:
     environment["PYTHONPATH"] = str(tree.installed)
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tree.installed, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tree.installed, timeout=300
     )
 
 
 IMPORT_ALL = """
 import importlib, json, pathlib, pkgutil, sys
 import dropiris
+IN_SLICER = ("dropiris.mrml", "dropiris.panels")
 names = [m.name for m in pkgutil.walk_packages(dropiris.__path__, "dropiris.") if not m.name.endswith("__main__")]
-names = [name for name in names if not name.startswith(WITHOUT)] + MODULES
+names = [name for name in names if name.startswith(IN_SLICER) == bool(MODULES)] + MODULES
 places = [pathlib.Path(importlib.import_module(name).__file__).resolve() for name in names]
 outside = [str(place) for place in places if not place.is_relative_to(pathlib.Path.cwd().resolve())]
 print(json.dumps([len(names), outside]))
@@ -130,7 +131,7 @@ print(json.dumps([len(names), outside]))
 
 
 def test_the_installed_package_imports_completely_and_from_there(tree: Tree) -> None:
-    done = run_in_tree(tree, "WITHOUT, MODULES = ('dropiris.mrml', 'dropiris.panels'), []" + IMPORT_ALL)
+    done = run_in_tree(tree, "MODULES = []" + IMPORT_ALL)
     assert done.returncode == 0, done.stderr
     count, outside = json.loads(done.stdout.splitlines()[-1])
     assert count > 40 and not outside
@@ -140,10 +141,10 @@ def test_the_installed_modules_import_beside_a_real_scene(tree: Tree) -> None:
     pytest.importorskip("slicer_core", reason="the slicer-core wheel is not installed")
     # Behind the tree on the path: only what stands in for the application comes from the repository.
     start = f"import sys; sys.path.append({str(ROOT / 'Testing')!r}); import slicer_headless; slicer_headless.start()\n"
-    done = run_in_tree(tree, f"{start}WITHOUT, MODULES = ('none',), {list(MODULES)!r}{IMPORT_ALL}")
+    done = run_in_tree(tree, f"{start}MODULES = {list(MODULES)!r}{IMPORT_ALL}")
     assert done.returncode == 0, done.stderr
     count, outside = json.loads(done.stdout.splitlines()[-1])
-    assert count > 45 and not outside
+    assert count > 35 and not outside
 
 
 def test_the_installed_catalogue_finds_the_shipped_models(tree: Tree) -> None:
