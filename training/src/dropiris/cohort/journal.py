@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dropiris.cohort.case import WAITING, Case, CaseRecord
+from dropiris.cohort.case import FAILED, WAITING, Case, CaseRecord
 from dropiris.cohort.table import write_table
 from dropiris.errors import InputError
 
@@ -78,6 +78,12 @@ class Journal:
                 self._table_at = time.monotonic()
         except InputError:
             pass  # tried again with the next case; __exit__ raises what still fails
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Results that no longer count are waiting again; failures stand until the next attempt ends."""
+        for name in names:
+            if name in self.records and self.records[name].status != FAILED:
+                del self.records[name]
 
     def rows(self) -> list[CaseRecord]:
         """Every case of this run in its order, then those of earlier runs that are no longer among them."""

@@ -80,6 +80,7 @@ def run_cohort(
     for case in cases:
         if state[case.name] == CHANGED and journal.records[case.name].status != CHANGED:
             journal.add(replace(journal.records[case.name], status=CHANGED))
+    journal.forget(name for name, status in state.items() if status == WAITING)
     waiting = deque(case for case in cases if state[case.name] == WAITING)
     counts = {status: list(state.values()).count(status) for status in (DONE, CHANGED)}
     made = _work(waiting, hire, journal, retries, tell) if waiting else []
@@ -104,7 +105,8 @@ def _work(
             for attempt in earlier:
                 record = record.with_note(f"tried again: {attempt.error}")
             record = replace(record, attempts=len(earlier) + 1)
-            full_in_a_row = full_in_a_row + 1 if record.disk_full else 0
+            if record.disk_full or record.status == DONE:
+                full_in_a_row = full_in_a_row + 1 if record.disk_full else 0
             again = record.status == FAILED and record.temporary and len(earlier) < retries
             stuck = full_in_a_row > 2 * crew.size
             if again and not stuck:
