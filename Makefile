@@ -10,6 +10,8 @@ PY := $(BIN)/python
 INSTALLED := $(VENV)/.installed
 # Small volumes: threads cost more than they win, and tests run beside other work.
 ONE_THREAD := OMP_NUM_THREADS=1
+# Processes of the tests: one per core, and all tests of a file in one of them, which share its fixtures. 0 takes none.
+JOBS ?= auto
 
 .PHONY: help install test lint demo bench screenshots train-models evaluate clean
 
@@ -39,7 +41,7 @@ lint: $(INSTALLED)
 	$(PY) -m mypy
 
 test: lint
-	$(ONE_THREAD) $(PY) -m pytest
+	$(ONE_THREAD) $(PY) -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile
 
 demo: $(INSTALLED)
 	$(PY) training/demo/run_demo.py
