@@ -13,11 +13,12 @@ ONE_THREAD := OMP_NUM_THREADS=1
 # Processes of the tests: one per core, and all tests of a file in one of them, which share its fixtures. 0 takes none.
 JOBS ?= auto
 
-.PHONY: help install test lint demo bench screenshots train-models evaluate clean
+.PHONY: help install test lint demo docs bench screenshots train-models evaluate clean
 
 help:
 	@echo "make test          style, types and every test"
 	@echo "make demo          both modules on a real scan; writes demo/"
+	@echo "make docs          the documentation site; writes build/site"
 	@echo "make bench         speed and memory"
 	@echo "make screenshots   pictures of both panels and of the samples"
 	@echo "make train-models  train the models that ship"
@@ -45,6 +46,13 @@ test: lint
 
 demo: $(INSTALLED)
 	$(PY) training/demo/run_demo.py
+
+$(VENV)/.docs: $(INSTALLED)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c training/constraints.txt -e "training[docs]"
+	$(PY) -c "open('$(VENV)/.docs', 'w').close()"
+
+docs: $(VENV)/.docs
+	$(PY) training/docs/build.py
 
 bench: $(INSTALLED)
 	$(PY) training/benchmarks/run_benchmarks.py
