@@ -9,12 +9,14 @@ import argparse
 import logging
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from built_site import check_site
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+NEEDED = ("mkdocs", "material", "mkdocstrings", "griffe", "latex2mathml")
 
 
 def build(site: Path, with_api: bool = True) -> list[str]:
@@ -55,13 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "site", help="folder of the site")
     parser.add_argument("--without-api", action="store_true", help="leave out the reference of the code: faster")
     options = parser.parse_args(arguments)
-    try:
-        import latex2mathml
-        import material
-        import mkdocs
-        import mkdocstrings  # noqa: F401
-    except ImportError as missing:
-        print(f'{missing.name} is not installed; run: pip install "training[docs]"', file=sys.stderr)
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        print(f'{missing[0]} is not installed; run: pip install "training[docs]"', file=sys.stderr)
         return 1
     began = time.perf_counter()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import api_pages
@@ -72,8 +71,3 @@ class PlainRoles(griffe.Extension):
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring:
             obj.docstring.value = _ROLE.sub(r"`\1`", obj.docstring.value)
-
-
-def with_roles(path: Path) -> str:
-    """For a look at what a docstring becomes."""
-    return _ROLE.sub(r"`\1`", path.read_text(encoding="utf-8"))

@@ -1,0 +1,101 @@
+"""The documentation site: it builds without a network, its links lead somewhere, and what it tells to type exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILDER = ROOT / "training" / "docs"
+SOURCES = [ROOT / "README.md", ROOT / "training" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+needs_mkdocs = pytest.mark.skipif(
+    not all(map(find_spec, ("mkdocs", "material", "mkdocstrings", "latex2mathml"))),
+    reason='the site is built only where the extra "docs" is installed',
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _builder() -> Iterator[None]:
+    sys.path.insert(0, str(BUILDER))
+    yield
+    sys.path.remove(str(BUILDER))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The site without the code's reference, which takes three times as long, and what the build warned of."""
+    import build
+
+    folder = tmp_path_factory.mktemp("site") / "site"
+    return folder, build.build(folder, with_api=False)
+
+
+@needs_mkdocs
+def test_the_site_builds_without_a_warning_and_every_link_leads_somewhere(site: tuple[Path, list[str]]) -> None:
+    from built_site import check_site
+
+    folder, warnings = site
+    links = check_site(folder)
+    assert (warnings, links.problems) == ([], [])
+    assert links.pages > 15 and links.internal > 500
+
+
+@needs_mkdocs
+def test_equations_are_drawn_without_a_script(site: tuple[Path, list[str]]) -> None:
+    page = (site[0] / "methods" / "iris.html").read_text(encoding="utf-8")
+    assert page.count("<math") > 30 and "$$" not in page and "\\mathrm" not in page
+
+
+@needs_mkdocs
+def test_every_verb_has_its_section(site: tuple[Path, list[str]]) -> None:
+    from command_line_page import commands
+
+    page = (site[0] / "command-line.html").read_text(encoding="utf-8")
+    assert all(f'id="{name.replace(" ", "-")}"' in page for name, _ in commands())
+
+
+def test_a_broken_link_an_unknown_anchor_and_a_picture_from_the_network_are_found(tmp_path: Path) -> None:
+    from built_site import check_site
+
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top">A</h1><a href="b.html">b</a><a href="#top">t</a><a href="#no">n</a><a href="gone.html">g</a>'
+        '<img src="https://example.org/x.png"><a href="https://example.org/">e</a>'
+    )
+    (tmp_path / "b.html").write_text('<a href="a.html#top">a</a><a href="../outside.html">o</a>')
+    found = check_site(tmp_path)
+    assert len(found.problems) == 4
+    for part in ("#no", "gone.html", "x.png", "outside.html"):
+        assert sum(part in problem for problem in found.problems) == 1
+    assert found.external == ["https://example.org/"]
+
+
+def _typed() -> list[tuple[str, str]]:
+    """(file, command) of every line that a page tells to type, in blocks of code."""
+    typed = []
+    for path in SOURCES:
+        for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            for line in re.sub(r" *\\\n\s*", " ", block).splitlines():
+                if line.strip().startswith("dropiris "):
+                    typed.append((path.relative_to(ROOT).as_posix(), line.split(" #")[0].strip()))
+    return typed
+
+
+@pytest.mark.parametrize(("file", "line"), _typed())
+def test_what_a_page_tells_to_type_exists(file: str, line: str) -> None:
+    from command_line_page import commands
+
+    words = shlex.split(line.replace("[", "").replace("]", ""))
+    known = dict(commands())
+    verb = next((" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in known), None)
+    assert verb, f"{file}: {line}"
+    options = {name for p in known[verb].params for name in (*p.opts, *p.secondary_opts)} | {"--help"}
+    unknown = [w for w in words if re.match(r"--?[a-z]", w) and w.split("=")[0] not in options]
+    assert not unknown, f"{file}: {line}"
+    needed = [p for p in known[verb].params if p.param_type_name == "option" and p.required]
+    assert all(set(p.opts) & set(words) for p in needed) or "--help" in words, f"{file}: {line}"
