@@ -98,6 +98,8 @@ def test_pairs_are_measured_once_and_again_with_other_settings(recipes, data, ta
     content = json.loads(stored.read_text(encoding="utf-8"))
     content["pairs"].pop()  # as after a call that was stopped
     stored.write_text(json.dumps(content), encoding="utf-8")
+    assert measure(again, task, data, tmp_path, stored=True) == pairs[:3] and again.learned == 0
+    assert recipes["table"].missing(pairs[:3], 4) == " (3 of 4 pairs so far)"
     measure(again, task, data, tmp_path, say=lambda text: None)
     assert again.learned == 1
     again.settings = "second"

@@ -42,6 +42,7 @@ def main() -> int:
     parser.add_argument(
         "--results", type=Path, help="file whose table of Iris is replaced, such as training/RESULTS.md"
     )
+    parser.add_argument("--report-only", action="store_true", help="the table of Iris with what is measured; no more")
     parser.add_argument("--no-cards", action="store_true", help="leave out measuring the cards' scores again")
     chosen = parser.parse_args()
     try:
@@ -54,9 +55,11 @@ def main() -> int:
         iris_models = [bundle for bundle in bundles if bundle.card.method == "iris"]
         if iris_models and tasks:
             methods = [CentredMask(), Registration(), *(IrisModel(bundle, chosen.device) for bundle in iris_models)]
-            table = compare(tasks, methods, chosen.data, chosen.reports)
+            table = compare(tasks, methods, chosen.data, chosen.reports, chosen.report_only)
             if chosen.results:
                 iris_table.put_section(chosen.results, table)
+        if chosen.report_only:
+            return 0
         wrong = [problem for bundle in bundles for problem in examine(bundle, chosen)]
     except DropIrisError as problem:
         print(problem, file=sys.stderr)
@@ -72,13 +75,15 @@ def find_models(names: Sequence[str]) -> list[Bundle]:
     return [catalogue.find(name) for name in names or everyone]
 
 
-def compare(tasks: Sequence[IrisTask], methods: Sequence[Method], data: Path, reports: Path) -> str:
+def compare(
+    tasks: Sequence[IrisTask], methods: Sequence[Method], data: Path, reports: Path, stored: bool = False
+) -> str:
     """Measure what is missing, print the table and write it to ``iris.md`` and ``iris.csv``."""
     measured: dict[tuple[str, str], list[PairScore] | str] = {}
     for task in tasks:
         for method in methods:
             try:
-                measured[task.name, method.name] = measure(method, task, data, reports / "iris")
+                measured[task.name, method.name] = measure(method, task, data, reports / "iris", stored=stored)
             except NotInstalled as problem:
                 measured[task.name, method.name] = str(problem)
     table = iris_table.markdown(tasks, methods, measured)

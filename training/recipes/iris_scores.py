@@ -88,9 +88,9 @@ class PairScore:
 
 
 def measure(
-    method: Method, task: IrisTask, data: Path, folder: Path, say: Callable[[str], None] = print
+    method: Method, task: IrisTask, data: Path, folder: Path, say: Callable[[str], None] = print, stored: bool = False
 ) -> list[PairScore]:
-    """Every pair of a task, those measured before read from ``folder / TASK / METHOD.json``.
+    """Every pair of a task, those measured before read from ``folder / TASK / METHOD.json``; ``stored``: only those.
 
     Raises
     ------
@@ -103,11 +103,12 @@ def measure(
     wanted = [(reference, query) for reference in references for query in queries]
     for reference, query in wanted:
         key = (reference.name, query.name)
-        if key not in done:
+        if key not in done and not stored:
             done[key] = _pair(method, sources, reference, targets, query)
             _write(path, method, task, [done[k] for k in sorted(done)])
             say(f"{task.name}, {method.name}: {reference.name} -> {query.name}: {_mean(done[key].dice):.3f}")
-    return [done[reference.name, query.name] for reference, query in wanted]
+    keys = [(reference.name, query.name) for reference, query in wanted]
+    return [done[key] for key in keys if key in done]
 
 
 def read_pairs(path: Path, settings: str) -> list[PairScore]:

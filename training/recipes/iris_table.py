@@ -31,22 +31,29 @@ def markdown(tasks: Sequence[IrisTask], methods: Sequence[Method], measured: Mea
     for task in tasks:
         found = [measured[task.name, method.name] for method in methods]
         notes |= {own: None for own in found if isinstance(own, str)}
-        pairs = next((own for own in found if not isinstance(own, str)), [])
+        pairs = max((own for own in found if not isinstance(own, str)), key=len, default=[])
         count = f"{len({p.reference for p in pairs})} × {len({p.query for p in pairs})}"
-        lines.append([f"{task.title} ({count})", *(cell(own) for own in found)])
+        lines.append([f"{task.title} ({count})", *(cell(own) + missing(own, len(pairs)) for own in found)])
         for part, structures in task.parts.items():
             lines.append([f"– {part}", *(cell(own, structures, time=False) for own in found)])
     rows = ["| " + " | ".join(cells) + " |" for cells in lines]
-    settings = [f"{method.title}: {method.settings}." for method in methods]
-    return "\n".join([*rows, "", RULES, *settings, *(f"— {note}" for note in notes)])
+    settings = ["", *(f"- {method.title}: {method.settings}" for method in methods)]
+    return "\n".join([*rows, "", RULES, *settings, *(f"- — {note}" for note in notes)])
 
 
 def cell(pairs: list[PairScore] | str, structures: Sequence[str] | None = None, time: bool = True) -> str:
     if isinstance(pairs, str):
         return "—"
     mean, interval = score(pairs, structures)
+    if mean != mean:
+        return "not measured yet"
     text = f"{mean:.3f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
     return f"{text}, {processor_seconds(pairs):.1f} s" if time else text
+
+
+def missing(pairs: list[PairScore] | str, wanted: int) -> str:
+    """A remark where a method has not been measured on all pairs that another was measured on."""
+    return "" if isinstance(pairs, str) or len(pairs) == wanted else f" ({len(pairs)} of {wanted} pairs so far)"
 
 
 def processor_seconds(pairs: Sequence[PairScore]) -> float:
