@@ -29,7 +29,8 @@ def commands(command: Any = None, name: str = "dropiris") -> Iterator[tuple[str,
     if not hasattr(command, "commands"):
         yield name, command
         return
-    for word, inner in command.commands.items():
+    # groups first: segmenting and training before the small verbs
+    for word, inner in sorted(command.commands.items(), key=lambda item: not hasattr(item[1], "commands")):
         yield from commands(inner, f"{name} {word}")
 
 
