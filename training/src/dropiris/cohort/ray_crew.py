@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dropiris.cohort.case import FAILED, Case, CaseRecord
@@ -17,6 +18,8 @@ from dropiris.errors import DeviceError, DropIrisError, InputError
 
 # A worker without a GPU: more threads hardly make one scan faster.
 _CORES = 4
+# Where Ray keeps a user's token.
+_TOKEN = Path("~/.ray/auth_token")
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,9 @@ class RayCrew:
 def import_ray() -> Any:
     """Ray, or one sentence; it reports nothing to anyone unless the user switched that on."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # `ray start` asks for a token where the user has one, but whoever joins has to be told to show it.
+    if any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or _TOKEN.expanduser().is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
         import ray.exceptions
