@@ -10,7 +10,7 @@ from dropiris.cohort import Case
 from dropiris.files import write_volume
 from dropiris.volume import Volume
 
-sys.path.insert(0, str(Path(__file__).parent))  # for threshold_recipe.py, here and in Ray's workers
+sys.path.insert(0, str(Path(__file__).parent))  # for threshold_recipe.py
 
 
 @pytest.fixture

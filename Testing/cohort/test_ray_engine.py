@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import threshold_recipe
 from threshold_recipe import ThresholdRecipe
 
 import dropiris
@@ -24,6 +25,7 @@ def cluster():
         join(ray, RayOptions(workers=2))
     except InputError as problem:  # its own processes give up when they get no processor for 20 s
         pytest.skip(f"Ray cannot start here: {problem}")
+    ray.cloudpickle.register_pickle_by_value(threshold_recipe)  # Ray's workers do not see this folder
     yield ray
     ray.shutdown()
 

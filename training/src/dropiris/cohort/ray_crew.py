@@ -160,9 +160,12 @@ def join(ray: Any, options: RayOptions) -> None:
         raise
     except Exception as problem:  # Ray has many: no such host, another version, no room for its files
         why = " ".join(str(problem).split())[:300]
-        where = f"the Ray cluster at {options.address}" if options.address else "Ray on this machine"
+        if options.address:
+            raise InputError(
+                f"The Ray cluster at {options.address} cannot be used ({why}); check its address with `ray status`."
+            ) from None
         raise InputError(
-            f"{where[0].upper()}{where[1:]} cannot be used ({why}); check its address with `ray status`."
+            f"Ray cannot start on this machine ({why}); leave --engine ray out, or try again when it is less busy."
         ) from None
 
 
@@ -189,5 +192,8 @@ def shape(resources: dict[str, float], options: RayOptions, cases: int, on_gpu: 
 
 
 def _death(problem: Exception) -> str:
-    name = type(problem).__name__
-    return f"The worker died while it segmented this scan ({name}: killed, out of memory, or its machine went away)."
+    # What its start-up raised stands in the last line: another version of dropiris on its machine, say.
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    if "creation task" in str(problem) and lines:
+        return f"The worker could not start ({lines[-1][:300]}); check its machine."
+    return f"The worker died on this scan ({type(problem).__name__}): killed, out of memory, or its machine went away."
