@@ -53,6 +53,16 @@ def test_equations_are_drawn_without_a_script(site: tuple[Path, list[str]]) -> N
 
 
 @needs_mkdocs
+def test_an_equation_that_cannot_be_drawn_stops_the_build_and_prices_are_no_equations() -> None:
+    import markdown
+    from equations import Equations
+
+    assert "<math" not in markdown.markdown("It costs $5 or $6, `$x$`.", extensions=[Equations()])
+    with pytest.raises(ValueError, match="arg"):
+        markdown.markdown(r"$\arg\max x$", extensions=[Equations()])
+
+
+@needs_mkdocs
 def test_every_verb_has_its_section(site: tuple[Path, list[str]]) -> None:
     from command_line_page import commands
 

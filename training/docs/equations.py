@@ -29,6 +29,11 @@ class Equation(InlineProcessor):
         self, match: re.Match[str], data: str
     ) -> tuple[Element | str, int, int]:
         mathml = convert(match.group(1), display=self.display)
+        unknown = re.search(r">(\\[A-Za-z]+)<", mathml)
+        if unknown:
+            raise ValueError(
+                f"The equation {match.group(1)!r} has {unknown.group(1)}, which latex2mathml does not know."
+            )
         return self.md.htmlStash.store(mathml), match.start(0), match.end(0)
 
 
