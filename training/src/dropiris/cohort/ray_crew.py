@@ -6,6 +6,7 @@ Ray is imported here alone. Scans, results and the model must lie on a disk that
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from dropiris.cohort.case import FAILED, Case, CaseRecord
 from dropiris.cohort.failure import sentence_of
 from dropiris.cohort.recipe import Recipe
+from dropiris.cohort.station import Station
 from dropiris.errors import DeviceError, DropIrisError, InputError
 
 # A worker without a GPU: more threads hardly make one scan faster.
@@ -45,7 +47,8 @@ class Worker:
     """The process of a worker; the model is opened with its first case and stays."""
 
     def __init__(self, recipe: Recipe):
-        self._recipe, self._station = recipe, None
+        self._recipe = recipe
+        self._station: Station | None = None
 
     def pid(self) -> int:
         return os.getpid()
@@ -135,8 +138,10 @@ class RayCrew:
 def import_ray() -> Any:
     """Ray, or one sentence; it reports nothing to anyone unless the user switched that on."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # `ray start` asks for a token where the user has one, but whoever joins has to be told to show it.
-    if any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")) or _TOKEN.expanduser().is_file():
+    # `ray start` asks for a token where the user has one, but whoever joins has to be told to show it. Ray reads this
+    # when it is imported.
+    has_token = "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ or _TOKEN.expanduser().is_file()
+    if has_token and "ray" not in sys.modules:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
