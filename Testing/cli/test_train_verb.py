@@ -151,4 +151,4 @@ def test_an_extractor_needs_no_data_and_says_how_to_use_it(dropiris: Run, tmp_pa
     words = ["max_steps=1", "window=[32, 32, 32]", "precision=32-true", "accelerator=cpu", "validation_pairs=1"]
     done = dropiris("train", "extractor", "-o", tmp_path / "run", "name=stable", *words)
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "run" / "stable.safetensors").is_file() and "extractor=" in done.stdout
+    assert (tmp_path / "run" / "stable" / "weights.safetensors").is_file() and "extractor=" in done.stdout

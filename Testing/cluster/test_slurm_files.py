@@ -17,13 +17,16 @@ FOLDER = Path(__file__).resolve().parents[2] / "training" / "configs" / "slurm"
 BASH = shutil.which("bash")
 pytestmark = pytest.mark.skipif(sys.platform == "win32" or BASH is None, reason="batch files are for bash on Linux")
 
-# Starts one task and hands the signal on, as srun does.
+# Starts one task in a process group of its own and hands the signal on, as srun does.
 SRUN = """#!{bash}
 echo "srun $*" >> "$CALLS"
 shift
+set -m
 trap 'kill -TERM $task' TERM
 "$@" & task=$!
-wait $task; wait $task
+wait $task; code=$?
+while [ $code -gt 128 ]; do wait $task; code=$?; done
+exit $code
 """
 # Waits for SIGTERM and ends as a preempted training does, or ends at once with the given code.
 TRAINING = """#!{bash}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from dropiris.errors import DropIrisError
 from dropiris.evaluate.representations import linear_cka, linear_probe
 from dropiris.files import read_volume
 from dropiris.geometry import CanonicalGrid
+from dropiris.models.bundle import Bundle, write_bundle
 from dropiris.networks import MINDSSC, AnatomixUNet
 from dropiris.networks.views import stable_features
 from dropiris.train.dropgen_config import DropGenConfig
@@ -36,6 +38,7 @@ SPACING, SIDE, VOXELS = (1.25, 1.25, 1.25), 96, 6000
 HELD_OUT = ("training_seg_17", "training_seg_18", "training_seg_19", "training_seg_20")
 # A pair: an image (1, D, H, W) in [0, 1] in two contrasts, and labels (D, H, W), -1 for what does not count.
 Pair = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Score = tuple[float, float]  # CKA and probe
 
 
 def on_grid(volume: Volume, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,7 +93,7 @@ def _both(case: Case) -> tuple[Volume, np.ndarray]:
     return volume, labels.array
 
 
-def measure(pairs: list[Pair], features_of: Callable[[torch.Tensor], torch.Tensor]) -> tuple[float, float]:
+def measure(pairs: list[Pair], features_of: Callable[[torch.Tensor], torch.Tensor]) -> Score:
     """Mean CKA and probe over pairs."""
     found = []
     for number, (one, two, labels) in enumerate(pairs):
@@ -110,6 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", help="a bundle of features, its name, or a file of anatomix weights")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--write", action="store_true", help="put the figures into the card; FEATURES is its folder")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     try:
@@ -131,12 +135,31 @@ def main() -> int:
         "raw intensities": None,
     }
     print("| CKA / probe | " + " | ".join(settings) + " |\n|" + "---|" * (1 + len(settings)))
+    found: dict[str, list[Score]] = {}
     for name, network in known.items():
-        cells = [
+        found[name] = [
             measure(pairs, lambda x, n=network: x if n is None else _features(n, x)) for pairs in settings.values()
         ]
-        print(f"| {name} | " + " | ".join(f"{cka:.2f} / {probe:.2f}" for cka, probe in cells) + " |", flush=True)
+        print(f"| {name} | " + " | ".join(f"{cka:.2f} / {probe:.2f}" for cka, probe in found[name]) + " |", flush=True)
+    if chosen.write:
+        bundle = Bundle.open(chosen.features)
+        rows = card_rows(found, {name: len(pairs) for name, pairs in settings.items()})
+        write_bundle(bundle.folder, replace(bundle.card, scores=rows), bundle.tensors())
     return 0
+
+
+def card_rows(found: dict[str, list[Score]], cases: dict[str, int]) -> list[dict[str, object]]:
+    """Rows of a card: CKA and probe of the first in ``found``, the others' in the note."""
+    own, *others = found
+    rows: list[dict[str, object]] = []
+    for number, (pair, count) in enumerate(cases.items()):
+        for which, metric in enumerate(("CKA", "linear probe across contrasts")):
+            note = ", ".join(f"{name} {found[name][number][which]:.2f}" for name in others)
+            value = round(found[own][number][which], 4)
+            rows.append(
+                {"dataset": pair, "structure": "", "metric": metric, "value": value, "cases": count, "note": note}
+            )
+    return rows
 
 
 @torch.no_grad()

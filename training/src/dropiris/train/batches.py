@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import Any, Protocol
 
 from torch.utils.data import DataLoader
@@ -52,6 +54,23 @@ def fitting_workers(on_gpu: bool) -> int:
     return max(0, min(own, most))
 
 
+def follow_the_run(number: int) -> None:
+    """In a process that prepares data: stop when the run says so, and end with it however it ends.
+
+    PyTorch's own watch asks who the parent is, which with ``forkserver`` is not the run: one that was killed left its
+    workers behind.
+    """
+    leave_stopping_to_the_run(number)
+    run = multiprocessing.parent_process()
+    if run is not None:
+        threading.Thread(target=_end_with, args=(run.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
 class Batches:
     """This process's rows of every batch from step ``start`` on.
 
@@ -71,7 +90,7 @@ class Batches:
             batch_sampler=_Rows(self.steps, rows),
             num_workers=fitting_workers(on_gpu) if config.workers is None else config.workers,
             pin_memory=on_gpu,
-            worker_init_fn=leave_stopping_to_the_run,
+            worker_init_fn=follow_the_run,
         )
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
