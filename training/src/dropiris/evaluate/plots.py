@@ -74,7 +74,7 @@ def _strips(axes: Axes, found: Sequence[np.ndarray]) -> None:
 
 
 def volumes(rows: Sequence[CaseScore]) -> Figure:
-    """Predicted against labelled volume, both in mL, on logarithmic axes; the line is where they are equal."""
+    """Predicted against labelled volume in mL, logarithmic if they differ much; the line is where they are equal."""
     figure = new_figure(6.5, 5)
     axes = figure.add_subplot()
     names = list(dict.fromkeys(row.structure for row in rows))
@@ -88,8 +88,13 @@ def volumes(rows: Sequence[CaseScore]) -> Figure:
         sizes = [size for row in both for size in (row.label_ml, row.prediction_ml)]
         ends = [min(sizes), max(sizes)]
         axes.plot(ends, ends, color="0.5", linewidth=1)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        if ends[1] > 10 * ends[0]:  # within a factor of ten, powers of ten say nothing
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            from matplotlib.ticker import StrMethodFormatter
+
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("label (mL)")
     axes.set_ylabel("prediction (mL)")
     axes.grid(color="0.9")
