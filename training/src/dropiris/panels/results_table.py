@@ -175,6 +175,7 @@ class ResultsTable:
                 table.setItem(row, column, item)
         for column in (VOLUME, VOXELS, MEAN, TRUST):
             table.resizeColumnToContents(column)
+        table.resizeRowsToContents()  # names beside Trust stand on two lines rather than lose their end
         self._on_selection()
         self._show_3d_state()
         self._show_title()
