@@ -10,6 +10,7 @@ import torch
 from dropiris.data.label_maps import LabelledPairs, load_label_maps, window_of
 from dropiris.data.labelled_scan import LabelledScan, load_labelled_scan, looking_alike, surroundings, without_side
 from dropiris.data.nnunet import Dataset
+from dropiris.errors import InputError
 from dropiris.evaluate.representations import linear_cka, linear_probe
 from dropiris.networks import AnatomixUNet
 from dropiris.train import train_extractor
@@ -204,6 +205,22 @@ def test_naming_reads_what_dropgen_reads():
         whole.load_state_dict({k: v for k, v in network.state_dict().items() if k.startswith("model.")})
         expected = torch.nn.functional.instance_norm(whole(images)).flatten(2)
     assert torch.allclose(read[0, 4], expected[1, :, 30000], atol=1e-4)
+
+
+@pytest.mark.parametrize("naming", [0.0, 0.5, 1.0])
+def test_whatever_is_trained_has_a_gradient(naming):
+    """Processes that share gradients wait for those of every weight."""
+    network = NamingAnatomix([2, 1], names=3, width=8, naming=naming)
+    voxels = [torch.arange(40)[None], torch.arange(40)[None]]
+    features, logits = network(torch.rand(2, 1, 32, 32, 32, generator=generator()), voxels, 20)
+    assert (len(features), len(logits)) == (2 * (naming < 1), 2 * (naming > 0))
+    torch.stack([part.square().sum() for part in [*features, *logits]]).sum().backward()
+    assert all((weight.grad is not None) == weight.requires_grad for weight in network.parameters())
+
+
+def test_naming_without_names_is_refused(tmp_path):
+    with pytest.raises(InputError, match="naming needs label maps"):
+        train_extractor(ExtractorConfig(naming=1.0, **TINY), tmp_path / "run")
 
 
 def test_cases_kept_for_the_probe_are_not_trained_on(blob_dataset):

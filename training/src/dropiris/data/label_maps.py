@@ -11,7 +11,7 @@ import torch
 from dropiris.data.labelled_scan import UNNAMED, LabelledScan, load_labelled_scan
 from dropiris.data.nnunet import Dataset
 from dropiris.data.shapes import LARGEST, Ensemble, draw_ensemble, structure_templates
-from dropiris.data.synthesis import Appearance, Deformation, deform, rendered
+from dropiris.data.synthesis import Appearance, Deformation, deform, rendered, without
 from dropiris.data.windows import Placement, cut_window, random_rotation
 from dropiris.errors import InputError
 
@@ -121,7 +121,7 @@ class LabelledPairs:
         scan = self.whole[chosen]
         window = window_of(scan, self.side, rng, self.pose).to(device)[None]
         if len(scan.outer) and rng.random() < self.stripped:
-            window = window.masked_fill(torch.isin(window, torch.from_numpy(scan.outer).to(device)), 0)
+            window = without(window, scan.outer.tolist())
         return deform(window, rng, Deformation.bending(0.2))[0]
 
     def _of_names(self, scan: LabelledScan) -> torch.Tensor:

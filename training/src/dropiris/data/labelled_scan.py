@@ -36,6 +36,7 @@ class LabelledScan:
     names : (n,) what the ids are called without their side, "" for surroundings; several may share one
     alike : (n + 1,) whole numbers, the same for numbers with one intensity (left and right of a structure)
     dataset : name of the dataset
+    affine : (4, 4) IJK of ``labels`` to RAS, mm
     """
 
     name: str
@@ -45,6 +46,7 @@ class LabelledScan:
     names: tuple[str, ...] = ()
     alike: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     dataset: str = ""
+    affine: np.ndarray = field(default_factory=lambda: np.eye(4))
 
     @property
     def outer(self) -> np.ndarray:
@@ -82,7 +84,7 @@ def load_labelled_scan(case: Case, dataset: Dataset | None = None, clusters: int
         names += [""] * clusters
         alike = np.concatenate([alike, alike.max() + np.arange(1, clusters + 1)])
     folder = dataset.name if dataset else ""
-    return LabelledScan(case.name, numbered, grid.spacing, values, tuple(names), alike, folder)
+    return LabelledScan(case.name, numbered, grid.spacing, values, tuple(names), alike, folder, grid.affine)
 
 
 def without_side(name: str) -> str:

@@ -43,9 +43,13 @@ class PatchScan:
     @classmethod
     def of(cls, image: np.ndarray, labels: np.ndarray) -> PatchScan:
         """From (I, J, K) arrays."""
-        centres = np.argwhere(labels)
-        centres = centres[:: 1 + len(centres) // CENTRES].astype(np.int16)
-        return cls(torch.from_numpy(image[None]), torch.from_numpy(labels[None]), centres)
+        return cls(torch.from_numpy(image[None]), torch.from_numpy(labels[None]), structure_voxels(labels))
+
+
+def structure_voxels(labels: np.ndarray) -> np.ndarray:
+    """Places (n, 3) int16 of voxels that are not 0, at most about :data:`CENTRES` of them."""
+    centres = np.argwhere(labels)
+    return centres[:: 1 + len(centres) // CENTRES].astype(np.int16)
 
 
 class PatchDataset(TorchDataset):

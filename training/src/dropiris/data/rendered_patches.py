@@ -11,13 +11,12 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dropiris.data.labelled_scan import LabelledScan, load_labelled_scan
 from dropiris.data.nnunet import Case, Dataset
+from dropiris.data.patches import structure_voxels
 from dropiris.data.sequences import ORDINARY, sequence_contrast
-from dropiris.data.synthesis import Appearance, Contrast, Deformation, deform, synthesise
+from dropiris.data.synthesis import Appearance, Contrast, Deformation, deform, synthesise, without
 from dropiris.data.windows import Placement, cut_window, random_rotation
 from dropiris.train.dropgen_config import DropGenConfig
 
-# Crops are centred on one of so many voxels of a head's structures.
-CENTRES = 50_000
 ROTATION, SCALING, BEND = 0.25, 0.12, 0.15  # radians, log scale per axis, see Deformation
 
 
@@ -29,7 +28,7 @@ class RenderedScan:
     ----------
     targets : (256,) uint8
         What a number of the map is to the model: 1..n in the order of the dataset's structures, 0 background.
-    centres : (n, 3) int32, voxels of structures
+    centres : (n, 3) int16, voxels of structures
     """
 
     scan: LabelledScan
@@ -45,9 +44,7 @@ def load_rendered(case: Case, dataset: Dataset) -> RenderedScan:
     for number, value in enumerate(scan.values, start=1):
         merged = int(value) if dataset.merged is None else dataset.merged.get(int(value), 0)
         targets[number] = order.get(merged, 0)
-    centres = np.argwhere(targets[scan.labels] > 0)
-    centres = centres[:: 1 + len(centres) // CENTRES].astype(np.int32)
-    return RenderedScan(scan, torch.from_numpy(targets), centres)
+    return RenderedScan(scan, torch.from_numpy(targets), structure_voxels(targets[scan.labels]))
 
 
 class RenderedPatches(TorchDataset):
@@ -71,9 +68,9 @@ class RenderedPatches(TorchDataset):
         target = chosen.targets[labels.long()]
         outer = chosen.scan.outer
         if len(outer) and rng.random() < config.stripped:
-            labels = labels.masked_fill(torch.isin(labels, torch.from_numpy(outer)), 0)
+            labels = without(labels, outer.tolist())
         if config.contrast == "random":
-            contrast = Contrast.draw(1, len(chosen.scan.alike), rng).shared(chosen.scan.alike)
+            contrast = Contrast.draw(1, len(chosen.scan.alike), rng).of(chosen.scan.alike)
         else:
             contrast = sequence_contrast(chosen.scan, config.contrast, rng)
         image = synthesise(labels[None], contrast, rng, self.appearance)[0]

@@ -6,10 +6,9 @@ import numpy as np
 import torch
 
 from dropiris.data.labelled_scan import load_labelled_scan
-from dropiris.data.nnunet import Case, Dataset
+from dropiris.data.nnunet import Case, Dataset, merge
 from dropiris.data.sequences import ORDINARY, sequence_contrast
 from dropiris.data.synthesis import Appearance, synthesise, without
-from dropiris.geometry import CanonicalGrid
 from dropiris.volume import LabelMap, Volume
 
 MARGIN = 12  # voxels of air around a head
@@ -29,8 +28,6 @@ def rendered_volume(
         Without what lies outside the brain.
     """
     scan = load_labelled_scan(case, Dataset.open(dataset.folder))
-    labels = case.read()[1]
-    grid = CanonicalGrid.over(labels.shape, labels.affine, None)
     shown = np.argwhere(scan.labels > 0)
     low = np.maximum(shown.min(0) - MARGIN, 0)
     high = np.minimum(shown.max(0) + 1 + MARGIN, scan.labels.shape)
@@ -40,8 +37,10 @@ def rendered_volume(
         numbers = without(numbers, scan.outer.tolist())
     contrast = sequence_contrast(scan, sequence, rng)
     image = synthesise(numbers, contrast, rng, appearance or ORDINARY)[0, 0].numpy()
-    affine = grid.affine.copy()
-    affine[:3, 3] += grid.affine[:3, :3] @ low
-    truth = np.ascontiguousarray(grid.labels_to_model(labels.array)[box])
+    affine = scan.affine.copy()
+    affine[:3, 3] += scan.affine[:3, :3] @ low
+    truth = np.array([0, *scan.values])[scan.labels[box]]
+    if dataset.merged is not None:
+        truth = merge(truth, dataset.merged)
     name = f"{case.name} {sequence}"
-    return Volume(image, affine, name), LabelMap(truth, affine, labels.structures, name)
+    return Volume(image, affine, name), LabelMap(truth, affine, (), name)

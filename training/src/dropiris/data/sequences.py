@@ -44,7 +44,7 @@ def sequence_contrast(scan: LabelledScan, sequence: str, rng: np.random.Generato
     if sequence not in _MEANS:
         raise ValueError(f"sequence must be one of {', '.join(SEQUENCES)}, not {sequence!r}")
     count = len(scan.names) + 1
-    drawn = Contrast.draw(1, count, rng, dark_air=1.0).shared(scan.alike)
+    drawn = Contrast.draw(1, count, rng, dark_air=1.0).of(scan.alike)
     mean, spread = drawn.mean.clone(), drawn.spread.clone()
     shift = rng.uniform(-0.03, 0.03, len(_TISSUES))
     for number, name in enumerate(scan.names, start=1):

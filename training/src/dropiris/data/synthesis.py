@@ -42,12 +42,6 @@ class Contrast:
         place = torch.from_numpy(groups).long()
         return Contrast(self.mean[:, place], self.spread[:, place])
 
-    def shared(self, groups: np.ndarray) -> Contrast:
-        """One intensity for all labels of a group: ``groups`` (n,) of the first n labels, numbers below L."""
-        first = torch.from_numpy(np.unique(groups, return_index=True)[1][np.unique(groups, return_inverse=True)[1]])
-        rest = torch.arange(len(groups), self.mean.shape[1])
-        return Contrast(self.mean[:, torch.cat([first, rest])], self.spread[:, torch.cat([first, rest])])
-
 
 @dataclass(frozen=True)
 class Appearance:
@@ -141,7 +135,7 @@ def rendered(
     count = int(labels.amax()) + 1 if label_count is None else label_count
     several = torch.cat([labels] * views)
     contrast = Contrast.draw(len(several), count, rng)
-    return synthesise(several, contrast if alike is None else contrast.shared(alike), rng, appearance)
+    return synthesise(several, contrast if alike is None else contrast.of(alike), rng, appearance)
 
 
 def paint(labels: torch.Tensor, contrast: Contrast, generator: torch.Generator) -> torch.Tensor:

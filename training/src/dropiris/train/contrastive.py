@@ -35,6 +35,8 @@ class ContrastiveAnatomix(AnatomixUNet):
         super().__init__()
         known = {**self.decoder_convolutions(), OUTPUT: len(self.model) - 1}
         self.layers = [known[level] for level in levels]
+        # what no level reads is not trained; processes that share gradients would wait for its
+        self.model[max(self.layers) + 1 :].requires_grad_(False)
         channels = [self.model[layer].out_channels for layer in self.layers]
         self.projections = nn.ModuleList(projection(count, width) for count in channels)  # type: ignore[arg-type]
 

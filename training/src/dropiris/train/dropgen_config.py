@@ -35,7 +35,7 @@ class DropGenConfig(RunConfig):
     consistency: float = Field(default=10.0, ge=0, description="weight of gin-ipa's divergence between its three views")
     extractor: str = Field(
         default="MIND-SSC",
-        description="MIND-SSC; a file of anatomix weights; nnInteractive:FOLDER; package.module:function of your own",
+        description="MIND-SSC; a bundle of features; anatomix weights; nnInteractive:FOLDER; package.module:function",
     )
     extractor_layer: Literal["penultimate", "final"] = "penultimate"
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)

@@ -9,6 +9,7 @@ import torch
 from dropiris.data.label_maps import LabelledPairs, load_label_maps
 from dropiris.data.nnunet import Dataset
 from dropiris.data.shapes import Ensemble
+from dropiris.errors import InputError
 from dropiris.evaluate.representations import linear_cka, linear_probe
 from dropiris.models.bundle import Bundle
 from dropiris.networks import AnatomixUNet
@@ -26,7 +27,9 @@ def train_extractor(config: ExtractorConfig, run_folder: Path) -> Bundle:
     with TrainingRun(config, run_folder) as run:
         datasets = [Dataset.open(folder) for folder in config.data]
         pairs = labelled_pairs(config, datasets)
-        network = NamingAnatomix(config.levels, len(pairs.names), config.projection)
+        if config.naming and len(pairs.names) == 1:
+            raise InputError("naming needs label maps of at least 8 labels; give them as --data, or naming=0.")
+        network = NamingAnatomix(config.levels, len(pairs.names), config.projection, config.naming)
         optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         probe = Probe(config, datasets)
         schedule = cosine_schedule(optimizer, config)
@@ -40,7 +43,7 @@ def train_extractor(config: ExtractorConfig, run_folder: Path) -> Bundle:
             at_levels = [labels_at(maps, max(1, level)) for level in config.levels]
             count = max(config.voxels, config.named_voxels if config.naming else 0)
             voxels = [sample_voxels(own, count, config.balanced) for own in at_levels]
-            features, logits = model(images, voxels, config.voxels if contrastive else 0)
+            features, logits = model(images, voxels, config.voxels)
             loss = torch.zeros((), device=run.device)
             if contrastive:
                 theirs = [

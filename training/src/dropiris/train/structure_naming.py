@@ -27,14 +27,18 @@ class NamingAnatomix(ContrastiveAnatomix):
         As :class:`ContrastiveAnatomix`.
     names : int
         How many there are, "nothing that has a name" included.
+    naming : float
+        Share of the loss that names: 1 has no projections, 0 no heads.
     """
 
-    def __init__(self, levels: Sequence[int], names: int, width: int = 128):
+    def __init__(self, levels: Sequence[int], names: int, width: int = 128, naming: float = 0.5):
         super().__init__(levels, width)
+        if naming == 1:
+            self.projections = nn.ModuleList()
         channels = [self.model[layer].out_channels for layer in self.layers]
         self.heads = nn.ModuleList(
             nn.Sequential(nn.Linear(count, width), nn.ReLU(inplace=True), nn.Linear(width, names))  # type: ignore[arg-type]
-            for count in channels
+            for count in (channels if naming else ())
         )
 
     def forward(  # type: ignore[override]
@@ -44,19 +48,21 @@ class NamingAnatomix(ContrastiveAnatomix):
 
         Returns
         -------
-        features : per level, (B, V n, width) of the first n = ``compared`` voxels, projected; [] if none are
-        logits : per level, (B, V N, names)
+        features : per level, (B, V n, width) of the first n = ``compared`` voxels, projected; [] without projections
+        logits : per level, (B, V N, names); [] without heads
         """
         kept: dict[int, torch.Tensor] = dict.fromkeys(self.layers, images)
         self.run(images, max(self.layers) + 1, kept)
         features, logits = [], []
-        for layer, project, head, where in zip(self.layers, self.projections, self.heads, voxels, strict=True):
+        for number, (layer, where) in enumerate(zip(self.layers, voxels, strict=True)):
             views = len(images) // len(where)
-            if compared:
+            if self.projections:
                 raw = read(kept[layer], where[:, :compared])
-                projected = project(raw.flatten(0, 1)).unflatten(0, raw.shape[:2])
+                projected = self.projections[number](raw.flatten(0, 1)).unflatten(0, raw.shape[:2])
                 features.append(torch.cat(projected.chunk(views), dim=1))
-            logits.append(torch.cat(head(read(instance_norm(kept[layer].float()), where)).chunk(views), dim=1))
+            if self.heads:
+                named = self.heads[number](read(instance_norm(kept[layer].float()), where))
+                logits.append(torch.cat(named.chunk(views), dim=1))
         return features, logits
 
 

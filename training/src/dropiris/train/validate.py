@@ -36,13 +36,17 @@ def dice_per_structure(dataset: Dataset, case: Case, predict: Callable[[Volume],
     volume, labels = case.read()
     if volume is None:
         raise ValueError(f"{case.name} has no image")
-    result = predict(volume)
+    return dice_of(dataset, case.name, predict(volume), labels.array)
+
+
+def dice_of(dataset: Dataset, case: str, result: LabelMap, truth: np.ndarray) -> dict[str, float]:
+    """Dice of a result against the labels of a case, as :func:`dice_per_structure`."""
     value_of = {s.name: s.label for s in result.structures}
     scores = {}
-    for structure in labelled_structures(dataset, case.name, labels.array):
-        truth = labels.array == structure.label
-        ours = result.array == value_of[structure.name] if structure.name in value_of else np.zeros_like(truth)
-        scores[structure.name] = float(2 * (truth & ours).sum() / max(1, truth.sum() + ours.sum()))
+    for structure in labelled_structures(dataset, case, truth):
+        wanted = truth == structure.label
+        ours = result.array == value_of[structure.name] if structure.name in value_of else np.zeros_like(wanted)
+        scores[structure.name] = float(2 * (wanted & ours).sum() / max(1, wanted.sum() + ours.sum()))
     return scores
 
 
@@ -64,12 +68,8 @@ def validate_rendered(
         volume, labels = rendered_volume(
             case, dataset, sequence, np.random.default_rng([seed, number]), number % 2 == 1
         )
-        result = segmenter.segment(volume)
-        value_of = {s.name: s.label for s in result.structures}
-        for structure in labelled_structures(dataset, case.name, labels.array):
-            truth, ours = labels.array == structure.label, result.array == value_of[structure.name]
-            dice = float(2 * (truth & ours).sum() / max(1, truth.sum() + ours.sum()))
-            scores.setdefault(structure.name, []).append(dice)
+        for name, dice in dice_of(dataset, case.name, segmenter.segment(volume), labels.array).items():
+            scores.setdefault(name, []).append(dice)
     return scores
 
 
