@@ -23,6 +23,29 @@ def test_models_are_listed_shown_and_verified(dropiris: Run) -> None:
     assert "whole" in dropiris("models", "verify", "tiny").stdout
 
 
+def test_a_models_scores_have_their_intervals_and_its_failures_are_told(
+    dropiris: Run, shipped: Path, tmp_path: Path
+) -> None:
+    from dropiris.models.bundle import Bundle, write_bundle
+
+    score = {"dataset": "A (Val)", "structure": "liver", "metric": "Dice", "value": 0.8412, "cases": 6}
+    tiny = Bundle.open(shipped / "tiny")
+    card = replace(
+        tiny.card,
+        name="measured",
+        training={"date": "2026-03-01", "steps": 1500, "hardware": "processor, 1 thread"},
+        scores=[{**score, "interval": [0.8, 0.879]}, {**score, "structure": "spleen"}],
+        failures=[{"text": "Misses small livers.", "picture": "small.png"}, {"text": "No CT.", "picture": "ct.png"}],
+    )
+    write_bundle(tmp_path / "measured", card, tiny.tensors(), also={"small.png": b"PNG"})
+    said = dropiris("models", "info", tmp_path / "measured").stdout
+    assert "liver: Dice 0.841 [0.80, 0.88] (6 cases)" in said and "spleen: Dice 0.841 (6 cases)" in said
+    assert "Failure:      Misses small livers. (see small.png)\n" in said and "Failure:      No CT.\n" in said
+    assert "Trained:      2026-03-01, 1500 steps, processor, 1 thread\n" in said
+    plain = dropiris("models", "info", "tiny").stdout
+    assert "Failure:" not in plain and "Trained:" not in plain
+
+
 def test_a_model_is_imported_and_removed_again(dropiris: Run, shipped: Path, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "model"), "zip", shipped / "tiny")
     done = dropiris("models", "import", archive)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from dropiris.models.bundle import read_card
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILDER = ROOT / "training" / "docs"
@@ -68,6 +73,74 @@ def test_every_verb_has_its_section(site: tuple[Path, list[str]]) -> None:
 
     page = (site[0] / "command-line.html").read_text(encoding="utf-8")
     assert all(f'id="{name.replace(" ", "-")}"' in page for name, _ in commands())
+
+
+@needs_mkdocs
+def test_every_shipped_model_is_on_the_page_of_models_with_its_pictures(site: tuple[Path, list[str]]) -> None:
+    page = html.unescape((site[0] / "models.html").read_text(encoding="utf-8"))
+    folders = [path.parent for path in (ROOT / "Resources" / "Models").glob("*/model.json")]
+    assert folders
+    for folder in folders:
+        card = read_card(folder)
+        assert f'id="{card.name}"' in page and f'id="{card.name}-scores"' in page and card.licence in page
+        for about in card.training["datasets"].values():
+            assert re.sub(r"\s+", " ", about["source"]) in page
+        for picture in folder.glob("*.png"):
+            assert (site[0] / "repository" / picture.relative_to(ROOT)).read_bytes() == picture.read_bytes()
+    assert 'href="models.html"' in (site[0] / "limits.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Callable[..., str]:
+    """The page of one model whose card says this, as HTML."""
+    markdown, models_page = pytest.importorskip("markdown"), pytest.importorskip("models_page")
+
+    def made(**card: Any) -> str:
+        folder = tmp_path / "models" / "organ"
+        folder.mkdir(parents=True, exist_ok=True)
+        said = {"name": "organ", "version": "1.0.0", "method": "iris", "window": [64] * 3, "network": {"name": "Iris"}}
+        (folder / "model.json").write_text(json.dumps({**said, **card}), encoding="utf-8")
+        text = models_page.page(folder.parent).partition("## organ")[2]
+        return html.unescape(markdown.markdown(f"## organ{text}", extensions=["tables", "attr_list"]))
+
+    return made
+
+
+def test_a_card_that_says_little_has_a_page(shown: Callable[..., str]) -> None:
+    page = shown()
+    for words in ("Not a medical device", "does not name it", "Nothing was measured", "names none"):
+        assert words in page
+    assert "Trained" not in page and 'id="organ-trust"' not in page and "<img" not in page
+    assert "Not a medical device" in shown(intended_use="Counting livers.")  # even where a card forgets it
+
+
+def test_a_page_shows_all_that_a_card_says(shown: Callable[..., str], tmp_path: Path) -> None:
+    score = {"dataset": "A_1 (Val)", "structure": "a | b", "metric": "Dice", "value": 0.84, "cases": 6}
+    for name in ("thumbnail.png", "missed.png"):
+        (tmp_path / "models" / "organ").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "models" / "organ" / name).write_bytes(b"PNG")
+    page = shown(
+        title="organ",
+        licence="CC BY-SA 4.0",
+        training={
+            "datasets": {"Dataset_1": {"licence": "CC0 1.0", "source": "https://example.org/a_b_c <me>"}},
+            "date": "2026-03-01",
+            "steps": 1500,
+            "hardware": "processor, 1 thread",
+        },
+        scores=[{**score, "interval": [0.8, 0.88]}],
+        trust={"threshold": 0.7, "caught": 0.9, "data": "six scans"},
+        failures=[{"text": "Misses [small] *ones*.", "picture": "missed.png"}, {"text": "No CT.", "picture": "ct.png"}],
+        changelog={"1.0.0": "first"},
+    )
+    for words in (
+        "<td>CC BY-SA 4.0</td>", "<td>2026-03-01, 1500 steps, processor, 1 thread</td>", "Licence: CC0 1.0.",
+        "Source: https://example.org/a_b_c <me>.", "<td>A_1 (Val)</td>", "<td>a | b</td>", "<td>0.84 [0.80, 0.88]</td>",
+        "below 0.7 asks to be checked, 90% of bad results are caught", "six scans", "Misses [small] *ones*.", "No CT.",
+        'organ/thumbnail.png"', 'organ/missed.png"', "1.0.0: first",
+    ):  # fmt: skip
+        assert words in page, words
+    assert page.count("<img") == 2 and "ct.png" not in page
 
 
 def test_a_broken_link_an_unknown_anchor_and_a_picture_from_the_network_are_found(tmp_path: Path) -> None:

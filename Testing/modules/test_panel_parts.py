@@ -40,6 +40,19 @@ def catalogue(tmp_path):
     return Catalogue(shipped, tmp_path / "installed")
 
 
+def test_a_models_tooltip_tells_intervals_and_known_failures(booted_slicer, catalogue):
+    from dropiris.panels import model_facts
+
+    path = catalogue.shipped / SHIPPED.name / "model.json"
+    card = json.loads(path.read_text(encoding="utf-8"))
+    card["scores"] = [{"dataset": "A", "structure": "a", "metric": "Dice", "value": 0.84, "interval": [0.8, 0.88]}]
+    card["failures"] = [{"text": "Misses atrophy.", "picture": "not-here.png"}]
+    path.write_text(json.dumps(card), encoding="utf-8")
+    told = model_facts.about(catalogue.list()[0]).splitlines()
+    assert any(line.startswith("A, a: Dice 0.84 [0.80, 0.88]") for line in told)
+    assert "Known failure: Misses atrophy." in told
+
+
 def titles(ui):
     return [
         ui.modelsList.itemWidget(ui.modelsList.item(n)).text.split("</b>")[0][3:] for n in range(ui.modelsList.count)

@@ -88,6 +88,22 @@ def test_a_thumbnail_must_be_a_png(tmp_path: Path) -> None:
         write_bundle(tmp_path / "small", small_card(), small_tensors(), b"GIF89a")
 
 
+def test_pictures_of_failures_are_written_and_a_model_works_without_them(tmp_path: Path) -> None:
+    card = small_card(failures=[{"text": "Misses.", "picture": "a.png"}, {"text": "Finds too much."}])
+    bundle = write_bundle(tmp_path / "small", card, small_tensors(), PNG, also={"a.png": PNG, "LICENSE.txt": b"CC0"})
+    assert [bundle.picture(failure) for failure in card.failures] == [bundle.folder / "a.png", None]
+    assert bundle.card.sha256.keys() == {WEIGHTS, THUMBNAIL, "a.png", "LICENSE.txt"}
+    again = write_bundle(bundle.folder, bundle.card, bundle.tensors(), also=bundle.others())
+    assert again.card == bundle.card and again.others() == {"LICENSE.txt": b"CC0", THUMBNAIL: PNG, "a.png": PNG}
+    for name in ("a.png", THUMBNAIL):
+        (bundle.folder / name).unlink()
+    without = Bundle.open(bundle.folder)
+    assert without.picture(card.failures[0]) is None and without.thumbnail is None
+    (bundle.folder / "a.png").write_bytes(PNG + b"other")
+    with pytest.raises(ModelError, match=r"a\.png does not match"):
+        Bundle.open(bundle.folder)
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 

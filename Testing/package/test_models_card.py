@@ -13,8 +13,12 @@ import pytest
 
 import dropiris
 from dropiris.errors import ModelError
+from dropiris.models.bundle import read_card
 from dropiris.models.card import ModelCard
+from dropiris.models.card_words import score_in_words, training_in_words
 from dropiris.volume import Structure
+
+MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 
 
 def card_json(**changes: Any) -> dict[str, Any]:
@@ -44,6 +48,34 @@ def test_a_card_survives_the_round_trip_through_json() -> None:
     assert again.structures[0] == Structure(1, "liver", (0.8, 0.4, 0.3), "a~b")
     assert (again.window, again.spacing) == ((64, 64, 32), (1.5, 1.5, 3.0))
     assert again.to_json()["changelog"] == {"1.2.0": "more steps"}
+
+
+def test_intervals_and_known_failures_survive_and_cards_without_them_are_read() -> None:
+    plain = ModelCard.from_json(card_json())
+    assert plain.failures == [] and "interval" not in plain.scores[0]
+    score = {**plain.scores[0], "interval": [0.95, 1]}  # an interval of few cases may lie beside the mean
+    failures = [{"text": "Misses small tumours.", "picture": "small-tumour_1.png"}, {"text": "No CT."}]
+    again = ModelCard.from_json(ModelCard.from_json(card_json(scores=[score], failures=failures)).to_json())
+    assert again.scores == [score] and again.failures == failures
+
+
+def test_figures_are_said_in_words_as_far_as_they_are_known() -> None:
+    score = {"value": 0.8412}
+    assert score_in_words(score) == "0.84" and score_in_words(score, 3) == "0.841"
+    assert score_in_words({**score, "interval": [0.8, 0.879]}) == "0.84 [0.80, 0.88]"
+    made = {"date": "2026-03-01", "steps": 1500, "hardware": "processor, 1 thread, bf16-mixed"}
+    assert training_in_words(made) == "2026-03-01, 1500 steps, processor, 1 thread, bf16-mixed"
+    assert training_in_words({"settings": {"max_steps": 900}}) == "900 steps"
+    assert training_in_words({"settings": {"max_steps": 900, "patience": 2}}) == "at most 900 steps"
+    assert training_in_words({}) == training_in_words({"settings": "lost", "steps": None}) == ""
+
+
+def test_shipped_weights_from_share_alike_data_carry_its_licence() -> None:
+    cards = [read_card(path.parent) for path in MODELS.glob("*/model.json")]
+    assert cards
+    for card in cards:
+        licences = [about["licence"] for about in card.training["datasets"].values()]
+        assert all(licences) and (card.licence == "CC BY-SA 4.0" or not any("BY-SA" in one for one in licences))
 
 
 def test_keys_of_a_newer_minor_card_are_kept() -> None:
@@ -102,6 +134,27 @@ def test_an_iris_card_needs_neither_spacing_nor_structures() -> None:
         ({"intensity": {"scale": "log"}}, "intensity"),
         ({"intensity": {"percentiles": [98, 2]}}, "intensity"),
         ({"scores": [{"dataset": "a", "metric": "Dice", "value": float("nan")}]}, "score"),
+        *(
+            ({"scores": [{"dataset": "a", "metric": "Dice", "value": 0.5, "interval": interval}]}, "interval")
+            for interval in (
+                None,
+                0.1,
+                [0.4],
+                [0.4, 0.5, 0.6],
+                [0.6, 0.4],
+                ["0.4", "0.6"],
+                [0.4, float("inf")],
+                [0, True],
+            )
+        ),
+        ({"failures": {"text": "no list"}}, "failures"),
+        ({"failures": ["no object"]}, "failure"),
+        ({"failures": [{"text": " "}]}, "text"),
+        ({"failures": [{"picture": "a.png"}]}, "text"),
+        *(
+            ({"failures": [{"text": "Misses.", "picture": picture}]}, "picture")
+            for picture in ("a.jpg", "../a.png", "b/a.png", "b\\a.png", ".a.png", "a b.png", "a.png\n", "", 5, None)
+        ),
         ({"sha256": {"weights.safetensors": "abc"}}, "SHA-256"),
         ({"format": 99}, "newer"),
     ],
@@ -129,7 +182,7 @@ def test_a_card_that_is_no_object_is_refused(content: Any) -> None:
 
 def test_reading_models_needs_neither_torch_nor_pydantic() -> None:
     code = (
-        "import sys, dropiris.models.card, dropiris.models.bundle, dropiris.models.catalogue;"
+        "import sys, dropiris.models.bundle, dropiris.models.card_words, dropiris.models.catalogue;"
         "heavy = {'torch', 'pydantic', 'monai', 'safetensors'} & sys.modules.keys();"
         "sys.exit(str(heavy) if heavy else 0)"
     )

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,18 @@ from dropiris.models.folders import shipped_folder
 from dropiris.progress import CancelToken, Progress
 from dropiris.volume import Structure
 
+PICTURE = b"\x89PNG\r\n\x1a\n of a failure"
 
-def put_model(root: Path, name: str, version: str = "1.0.0", method: str = "dropgen") -> Path:
+
+def put_model(root: Path, name: str, version: str = "1.0.0", method: str = "dropgen", picture: bool = False) -> Path:
     prefix = "predictor" if method == "dropgen" else "iris"
     card = ModelCard(
         name, version, method, (64, 64, 64), {"name": "UNet"}, spacing=(1, 1, 1), structures=(Structure(1, "a"),)
     )
-    write_bundle(root / name, card, {f"{prefix}.w": torch.ones(64, 64)})
+    if picture:
+        card = replace(card, failures=[{"text": "Misses.", "picture": "missed.png"}])
+    also = {"missed.png": PICTURE} if picture else {}
+    write_bundle(root / name, card, {f"{prefix}.w": torch.ones(64, 64)}, also=also)
     return root / name
 
 
@@ -96,6 +102,23 @@ def test_a_zip_is_imported_whether_or_not_it_holds_a_folder(catalogue: Catalogue
     archive = zip_of(put_model(tmp_path / "new", "lung"), tmp_path / "model.zip", inside)
     assert catalogue.import_bundle(archive).folder == catalogue.installed / "lung"
     assert states(catalogue)["lung"] == "installed"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_pictures_of_failures_are_imported_and_missing_ones_hinder_nothing(
+    catalogue: Catalogue, tmp_path: Path, zipped: bool
+) -> None:
+    folder = put_model(tmp_path / "new", "lung", picture=True)
+    bundle = catalogue.import_bundle(zip_of(folder, tmp_path / "model.zip") if zipped else folder)
+    picture = bundle.picture(bundle.card.failures[0])
+    assert picture == catalogue.installed / "lung" / "missed.png" and picture.read_bytes() == PICTURE
+    picture.unlink()
+    assert catalogue.find("lung").picture(bundle.card.failures[0]) is None
+    assert not any(entry.problem for entry in catalogue.list())
+    with pytest.raises(ModelError, match=r"missed\.png"):  # usable, but not whole
+        catalogue.verify("lung")
+    (folder / "missed.png").unlink()
+    assert catalogue.import_bundle(zip_of(folder, tmp_path / "model.zip") if zipped else folder).others() == {}
 
 
 def test_code_and_other_files_in_a_folder_are_left_behind(catalogue: Catalogue, tmp_path: Path) -> None:

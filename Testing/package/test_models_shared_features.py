@@ -50,9 +50,10 @@ def put_model(root: Path, name: str = "organ", version: str = "1.0.0", seed: int
         spacing=(1, 1, 1),
         structures=(Structure(1, "a"),),
         extractor=ANATOMIX,
+        failures=[{"text": "Misses.", "picture": "missed.png"}],
     )
     tensors = {**named("predictor", network(PREDICTOR, 5)), **named("extractor", network(ANATOMIX, seed))}
-    bundle = write_bundle(root / name, card, tensors, also={"LICENSE.txt": b"CC0"})
+    bundle = write_bundle(root / name, card, tensors, also={"LICENSE.txt": b"CC0", "missed.png": b"PNG"})
     return bundle
 
 
@@ -80,6 +81,7 @@ def test_a_shared_model_computes_what_it_did_and_holds_no_features(catalogue: Ca
     shared = share_extractor(alone, features)
     tensors = shared.tensors()
     assert all(name.startswith("predictor.") for name in tensors) and (shared.folder / "LICENSE.txt").is_file()
+    assert shared.picture(shared.card.failures[0]) == shared.folder / "missed.png"
     assert size - shared.size == pytest.approx(features.weights.stat().st_size, rel=0.2)
     assert torch.equal(load_extractor(shared, tensors)(image), before)
     assert shared_features(shared.card)["version"] == "1.0.0" and share_extractor(shared, features) == shared

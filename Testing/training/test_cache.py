@@ -164,7 +164,7 @@ def test_a_training_scan_comes_back_from_the_cache_as_it_was_prepared(case, blob
         found = load_scan(case, dataset, rule, cache=cache)
         assert found.contents.keys() == made.contents.keys() == {"ball", "box"}
         for name, content in made.contents.items():
-            assert (found.contents[name].value, found.contents[name].spacing) == (content.value, content.spacing)
+            assert (found.contents[name].values, found.contents[name].spacing) == (content.values, content.spacing)
             assert np.array_equal(found.contents[name].high, content.high)
         for ours, theirs in zip(found.levels, made.levels, strict=True):
             assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))

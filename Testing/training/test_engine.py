@@ -15,7 +15,7 @@ from torch import nn
 from dropiris.errors import InputError
 from dropiris.models.bundle import write_bundle
 from dropiris.models.card import ModelCard
-from dropiris.networks import build_network
+from dropiris.networks import UNet, build_network
 from dropiris.train.initial_weights import initialise, read_weights
 from dropiris.volume import Structure
 
@@ -196,3 +196,15 @@ def test_what_a_run_starts_from_is_not_taken_again_when_it_goes_on(toy, config, 
     assert torch.equal(straight.weights()["0.weight"], torch.load(tmp_path / "run" / "last.pt")["averaged"]["0.weight"])
     _, losses, _ = toy.train(config(max_steps=10, init_from=tmp_path / "start.pt"), tmp_path / "run")
     assert [step for step, _ in losses] == [8, 9]
+
+
+def test_features_beside_the_image_keep_the_weights_of_the_image(tmp_path):
+    """A network that also sees features starts from one that saw the image alone."""
+    before, after = UNet(1, 3, 4, 2), UNet(5, 3, 4, 2)
+    first = next(name for name, value in after.named_parameters() if value.shape[1:2] == (5,))
+    random = after.state_dict()[first].clone()
+    torch.save(before.state_dict(), tmp_path / "weights.pt")
+    assert initialise(after, tmp_path / "weights.pt") == [first]
+    own, given = after.state_dict(), before.state_dict()
+    assert torch.equal(own[first][:, :1], given[first]) and torch.equal(own[first][:, 1:], random[:, 1:])
+    assert all(torch.equal(own[name], given[name]) for name in given if name != first)

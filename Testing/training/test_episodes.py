@@ -8,6 +8,7 @@ import torch
 
 from dropiris.data.episodes import EpisodeDataset
 from dropiris.data.nnunet import Dataset
+from dropiris.data.training_scan import Asked
 from dropiris.errors import InputError
 from dropiris.train.iris import load_scans
 from dropiris.train.iris_config import IrisConfig
@@ -117,5 +118,44 @@ def test_one_contrast_is_one_contrast_although_a_scan_lacks_a_structure(scans, b
 
 
 def test_structures_that_are_left_out_are_never_asked_for(blob_dataset):
-    scans = load_scans(Dataset.open(blob_dataset), left_out=["bo*"])
+    scans = load_scans(Dataset.open(blob_dataset), asked=Asked(left_out=["bo*"]))
     assert {name for scan in scans for name in scan.contents} == {"ball"}
+
+
+def test_a_union_is_asked_for_as_one_structure(blob_dataset):
+    dataset = Dataset.open(blob_dataset)
+    scan = load_scans(dataset, asked=Asked(unions={"both": ["ball", "box"], "alone": ["ba*"]}))[0]
+    assert set(scan.contents) == {"ball", "box", "both"}  # one structure is no union
+    both, parts = scan.contents["both"], [scan.contents["ball"], scan.contents["box"]]
+    assert set(both.values) == {value for part in parts for value in part.values}
+    assert np.array_equal(both.low, np.minimum(*(part.low for part in parts)))
+    config = IrisConfig(data=[blob_dataset], window=(48, 48, 48), max_classes=1, rotation=0, scaling=0)
+    union, part = (
+        EpisodeDataset([[replace(scan, contents={name: replace(scan.contents[name], spacing=2.0)})]], config)[0, 0]
+        for name in ("both", "ball")
+    )
+    assert union.reference_masks.sum() > part.reference_masks.sum() > 0
+
+
+def test_scans_are_rendered_from_their_labels_where_asked(blob_dataset):
+    """The share of windows that show another contrast than the image; what nobody labelled is cut into parts."""
+    dataset = Dataset.open(blob_dataset)
+    scan = load_scans(dataset, clusters=4)[0]
+    assert scan.labels.max() > max(max(content.values) for content in scan.contents.values())
+    assert len(scan.groups) > scan.labels.max()
+    config = IrisConfig(data=[blob_dataset], window=(48, 48, 48), intensity_probability=0, invert=0, rotation=0)
+    image, rendered = (
+        EpisodeDataset([[scan]], config.model_copy(update={"rendered": share}))[0, 0] for share in (0.0, 1.0)
+    )
+    assert image.query.shape == rendered.query.shape
+    assert not torch.allclose(image.query, rendered.query)
+
+
+def test_a_remapped_window_keeps_its_edges_and_range():
+    from dropiris.data.intensity_augmentation import remap
+
+    image = torch.linspace(-2, 3, 64).repeat(1, 4, 4, 1)
+    changed = remap(image, np.random.default_rng(0))
+    assert changed.min() >= -2 - 1e-5 and changed.max() <= 3 + 1e-5
+    assert not torch.allclose(changed, image)
+    assert remap(torch.full((1, 4, 4, 4), 7.0), np.random.default_rng(0)).isfinite().all()

@@ -10,7 +10,12 @@ import pytest
 
 from dropiris.data.brain_structures import brain_groups
 from dropiris.errors import InputError
+from dropiris.evaluate.cases import DatasetTable
+from dropiris.evaluate.metrics import DICE
+from dropiris.evaluate.score import CaseScore
+from dropiris.evaluate.summary import summarise
 from dropiris.files import write_labels, write_volume
+from dropiris.models.card import ModelCard
 from dropiris.volume import LabelMap, Structure, Volume
 
 RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
@@ -27,6 +32,7 @@ def recipes():
         import iris_scores
         import iris_table
         import iris_tasks
+        import train_models
 
         yield {
             "scores": iris_scores,
@@ -34,6 +40,7 @@ def recipes():
             "tasks": iris_tasks,
             "cards": card_check,
             "dropgen": dropgen_scores,
+            "training": train_models,
         }
     finally:
         sys.path.remove(str(RECIPES))
@@ -156,6 +163,7 @@ def test_a_card_that_says_more_than_is_measured_is_noticed(recipes):
     noted = {**row, "note": "no reference", "value": 0.5}
     differences = recipes["cards"].differences
     assert differences([row, noted], [{**noted, "value": 0.503}, row]) == []
+    assert differences([{**row, "interval": [0.7, 0.9]}], [{**row, "interval": [0.1, 0.2]}]) == []  # values alone
     found = differences([row, noted], [{**row, "value": 0.8}])
     assert found[0] == "DatasetA (Val), big, Dice: the card says 0.9000, measured 0.8000"
     assert found[1].endswith("nothing here measures it") and len(found) == 2
@@ -173,8 +181,35 @@ def test_a_models_structures_are_joined_to_those_that_are_compared(recipes):
 def test_cards_of_brain_models_have_the_mean_of_deep_structures(recipes):
     task = recipes["dropgen"].DropGenTask("Dataset006_BrainT1 (Ts)", None, [], {})
     dice = {"left thalamus": 0.9, "right lateral ventricle": 0.7, "cerebellum": 0.2, "brainstem": None}
-    entries = {name: {"cases": int(mean is not None), "dice": {"mean": mean}} for name, mean in dice.items()}
-    rows = {row["structure"]: row for row in recipes["dropgen"].card_rows(task, {"structures": entries, "cases": 5})}
+    there = {(name, n): mean + 0.01 * n for n in (-2, -1, 0, 1, 2) for name, mean in dice.items() if mean}
+    del there["cerebellum", 0]
+    scores = [
+        CaseScore(f"case{n}", name, {"dice": there.get((name, n), float("nan"))}, 1.0, 1.0, note)
+        for n in (-2, -1, 0, 1, 2)
+        for name in dice
+        for note in ["" if (name, n) in there else "absent"]
+    ]
+    summary = summarise(scores, [DICE], DatasetTable({name: (n,) for n, name in enumerate(dice, start=1)}))
+    rows = {row["structure"]: row for row in recipes["dropgen"].card_rows(task, summary)}
     assert rows["deep structures and ventricles"]["value"] == pytest.approx(0.8)
     assert rows["mean"]["value"] == pytest.approx(0.6)
     assert "brainstem" not in rows and rows["cerebellum"]["dataset"] == "Dataset006_BrainT1 (Ts)"
+    assert rows["mean"]["interval"] == pytest.approx(summary["overall"]["dice"]["interval"], abs=1e-4)
+    thalamus = summary["structures"]["left thalamus"]["dice"]["interval"]
+    assert rows["left thalamus"]["interval"] == pytest.approx(thalamus, abs=1e-4)
+    assert "interval" not in rows["cerebellum"]  # four cases
+    low, high = rows["deep structures and ventricles"]["interval"]
+    assert 0.78 <= low < 0.8 < high <= 0.82
+    assert ModelCard("m", "1.0.0", "iris", (64,) * 3, {"name": "Iris"}, scores=list(rows.values())).scores
+
+
+def test_recipes_can_be_read_and_a_comparison_changes_what_it_says(recipes, tmp_path):
+    """Every recipe is accepted by the program; one with a base is that one with a few values changed."""
+    models = recipes["training"]
+    for path in RECIPES.glob("**/*.yaml"):
+        config = models.read_recipe(path.stem, tmp_path)
+        assert config.name == path.stem
+    general, plain = (models.read_recipe(name, tmp_path) for name in ("iris-general", "iris-general-plain"))
+    assert general.is_stable and not plain.is_stable
+    changed = {key for key, value in general.model_dump().items() if value != plain.model_dump()[key]}
+    assert changed == {"name", "title", "extractor"}

@@ -1,6 +1,8 @@
 """Both loops end in a bundle that segments, and go on after an interruption as if there had been none."""
 
 import json
+import re
+from datetime import date, datetime, timezone
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from dropiris.data.nnunet import Dataset
 from dropiris.inference import DropGenSegmenter, IrisSegmenter
 from dropiris.train import checkpoint, train_dropgen, train_iris
 from dropiris.train.dropgen_config import DropGenConfig
+from dropiris.train.export import how_it_was_made
 from dropiris.train.iris_config import IrisConfig
 from dropiris.train.validate import as_reference
 
@@ -35,7 +38,14 @@ def test_dropgen_ends_in_a_bundle_that_segments(blob_dataset, tmp_path):
     assert {row["structure"] for row in bundle.card.scores} == {"ball", "box", "mean"}
     volume, _ = Dataset.open(blob_dataset).cases("Val")[0].read()
     assert DropGenSegmenter(bundle, "cpu").segment(volume).shape == volume.shape
-    assert bundle.card.training["datasets"]["Dataset901_Blobs"]["licence"] == "CC0 1.0"
+    made = bundle.card.training
+    assert made["datasets"]["Dataset901_Blobs"]["licence"] == "CC0 1.0" and made["steps"] == 4
+    assert (datetime.now(timezone.utc).date() - date.fromisoformat(made["date"])).days in (0, 1)
+    assert re.fullmatch(r"processor, \d+ threads?, bf16-mixed", made["hardware"])
+
+
+def test_a_run_that_may_end_early_states_no_steps(blob_dataset):
+    assert "steps" not in how_it_was_made(dropgen_config(blob_dataset, patience=2))
 
 
 def test_erm_is_the_same_loop_without_features(blob_dataset, tmp_path):

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from dropiris.data.nnunet import Dataset
-from dropiris.data.patches import PatchDataset, PatchScan, augmentation, intensity_rule, load_patches, random_crop
+from dropiris.data.patches import (
+    PatchDataset,
+    PatchScan,
+    augmentation,
+    intensity_rule,
+    load_patches,
+    random_crop,
+    toward_middle,
+)
 from dropiris.data.selection import Selection
 from dropiris.errors import InputError
 from dropiris.files import write_labels, write_volume
@@ -145,3 +153,12 @@ def test_intensities_follow_the_settings():
     hounsfield = np.array([[[-2000.0, -1024.0, 0.0, 1024.0, 3000.0]]])
     assert np.allclose(rule.apply(hounsfield, is_ct=True), [[[0, 0, 0.5, 1, 1]]])
     assert np.allclose(rule.apply(np.array([[[0.0, 5.0, 10.0]]]), is_ct=False), [[[0, 0.5, 1]]])
+
+
+def test_crops_can_be_pulled_to_the_middle_of_the_structures():
+    centres = np.array([[0, 0, 0], [10, 20, 40]])
+    rng = np.random.default_rng
+    assert any((toward_middle(centres, rng(0), 0.0) == centre).all() for centre in centres)
+    assert toward_middle(centres, rng(0), 1.0) == pytest.approx([5, 10, 20])
+    halfway = toward_middle(centres, rng(0), 0.5)
+    assert any(halfway == pytest.approx((centre + np.array([5, 10, 20])) / 2) for centre in centres)

@@ -144,7 +144,7 @@ def main() -> int:
     if chosen.write:
         bundle = Bundle.open(chosen.features)
         rows = card_rows(found, {name: len(pairs) for name, pairs in settings.items()})
-        write_bundle(bundle.folder, replace(bundle.card, scores=rows), bundle.tensors())
+        write_bundle(bundle.folder, replace(bundle.card, scores=rows), bundle.tensors(), also=bundle.others())
     return 0
 
 

@@ -9,6 +9,7 @@ import api_pages
 import command_line_page
 import equations
 import griffe
+import models_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -31,7 +32,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made, those kept elsewhere, and the pictures they show."""
-    made = {"command-line.md": command_line_page.page()}
+    made = {"command-line.md": command_line_page.page(), models_page.ADDRESS: models_page.page()}
     for uri, text in api_pages.pages().items():
         if config.extra.get("with_api", True):
             made[uri] = text
@@ -39,7 +40,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             made[uri] = "# Python reference\n\nLeft out of this build.\n"
     for uri, text in made.items():
         files.append(File.generated(config, uri, content=text))
-    pictures = set()
+    pictures = pictures_of(made[models_page.ADDRESS], DOCS / models_page.ADDRESS)
     for source, uri in SHOWN.items():
         if source.is_file():
             files.append(File.generated(config, uri, content=source.read_text(encoding="utf-8")))

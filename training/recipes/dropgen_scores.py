@@ -23,7 +23,7 @@ from dropiris.inference import DropGenSegmenter
 from dropiris.models.bundle import Bundle
 from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.export import title_of
-from dropiris.train.validate import labelled_structures
+from dropiris.train.validate import labelled_structures, stated_interval
 from dropiris.volume import LabelMap, Structure
 
 BRAIN = "Dataset006_BrainT1"
@@ -113,16 +113,24 @@ def evaluate(bundle: Bundle, task: DropGenTask, reports: Path, device: str = "au
 def card_rows(task: DropGenTask, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The Dice of every structure and their mean, of deep structures too, as a model card lists them."""
     means = {name: entry[DICE.key]["mean"] for name, entry in summary["structures"].items() if entry["cases"]}
-    rows = dict(means)
-    deep = [value for name, value in means.items() if is_deep(name)]
+    rows = {name: [name] for name in means}
+    deep = [name for name in means if is_deep(name)]
     if deep and len(deep) < len(means):
-        rows["deep structures and ventricles"] = float(np.mean(deep))
-    rows["mean"] = float(np.mean(list(means.values())))
+        rows["deep structures and ventricles"] = deep
+    rows["mean"] = list(means)
     return [
-        {"dataset": task.scored_as, "structure": name, "metric": "Dice", "value": round(value, 4)}
-        | {"cases": summary["cases"]}
-        for name, value in rows.items()
+        {"dataset": task.scored_as, "structure": title, "metric": "Dice"}
+        | {"value": round(float(np.mean([means[name] for name in names])), 4), "cases": summary["cases"]}
+        | stated_interval(_dice_table(summary, names))
+        for title, names in rows.items()
     ]
+
+
+def _dice_table(summary: Mapping[str, Any], structures: Sequence[str]) -> np.ndarray:
+    """The Dice of some structures (cases, structures), NaN where one is neither in a label nor in its prediction."""
+    dice = {(row["case"], row["structure"]): row["values"][DICE.key] for row in summary["scores"]}
+    cases = list(dict.fromkeys(case for case, _ in dice))
+    return np.array([[dice.get((case, name), np.nan) for name in structures] for case in cases])
 
 
 def _title(bundle: Bundle, task: DropGenTask) -> str:

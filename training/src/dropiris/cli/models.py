@@ -50,6 +50,7 @@ def list_models(
 
 @app.command(help="Show a model's card: what it segments, where it comes from, what was measured.")
 def info(name: Name, as_json: Annotated[bool, typer.Option("--json", help="The whole card.")] = False) -> None:
+    from dropiris.models.card_words import score_in_words, training_in_words
     from dropiris.models.catalogue import Catalogue
     from dropiris.models.shared_features import find_features
 
@@ -73,6 +74,7 @@ def info(name: Name, as_json: Annotated[bool, typer.Option("--json", help="The w
         "Size": f"{numbers / 1e6:.1f} M numbers, {size / 1e6:.1f} MB",
         "Shares": f"{shared.card.name} {shared.card.version}, {shared.size / 1e6:.1f} MB of these" if shared else "",
         "Used by": ", ".join(catalogue.users(bundle.folder)),
+        "Trained": training_in_words(card.training),
         "Licence": card.licence,
         "Authors": card.authors,
         "Citation": card.citation,
@@ -86,8 +88,11 @@ def info(name: Name, as_json: Annotated[bool, typer.Option("--json", help="The w
         cases = f" ({score['cases']} cases)" if score.get("cases") else ""
         typer.echo(
             f"{'Score:':<13} {score['dataset']}, {score.get('structure') or 'mean'}: "
-            f"{score['metric']} {score['value']:.3f}{cases}"
+            f"{score['metric']} {score_in_words(score, 3)}{cases}"
         )
+    for failure in card.failures:
+        picture = bundle.picture(failure)
+        typer.echo(f"{'Failure:':<13} {failure['text']}{f' (see {picture.name})' if picture else ''}")
     if calibrated := calibration_in_words(card.trust):
         typer.echo(f"{'Trust:':<13} {calibrated}")
 

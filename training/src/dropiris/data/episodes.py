@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
-from dropiris.data.intensity_augmentation import augment_intensity
+from dropiris.data.intensity_augmentation import augment_intensity, remap
 from dropiris.data.shape_episodes import shape_pair
-from dropiris.data.synthesis import Contrast, Deformation, deform, synthesise
+from dropiris.data.synthesis import Contrast, Deformation, deform, synthesise, without
 from dropiris.data.training_scan import Content, TrainingScan
 from dropiris.data.windows import Placement, cut_window, random_rotation
 from dropiris.networks.views import iris_input
@@ -75,15 +75,18 @@ class EpisodeDataset(TorchDataset):
         # Both windows alike, so left stays left. Mirrored seldom, since scans come in canonical orientation: with 0.3
         # on every axis a hippocampus's two ends were not told apart after 700 steps (Dice 0.2).
         mirror = np.where(rng.random(3) < (self.config.mirror, 0.0, 0.0), -1.0, 1.0)
-        rendered = not reference.levels or not query.levels
+        rendered = [not scan.levels or rng.random() < self.config.rendered for scan in (reference, query)]
         contrasts: list[Contrast | None] = [None, None]
-        if rendered:
+        if any(rendered):
             # drawn for groups, not for a scan's own numbers: one contrast is one contrast in both scans
             n = 1 + int(max(reference.groups.max(), query.groups.max()))
             drawn = [Contrast.draw(1, n, rng)] * 2
             if rng.random() < self.config.contrast_change:
                 drawn[1] = Contrast.draw(1, n, rng)
-            contrasts = [one.of(scan.groups) for one, scan in zip(drawn, (reference, query), strict=True)]
+            contrasts = [
+                one.of(scan.groups) if yes else None
+                for one, scan, yes in zip(drawn, (reference, query), rendered, strict=True)
+            ]
         where = [reference.contents[n] for n in names]
         placement = self._place(reference, where, spacing, mirror, False, rng)
         image, masks = self._cut(reference, where, placement, contrasts[0], rng)
@@ -135,8 +138,10 @@ class EpisodeDataset(TorchDataset):
             labels = cut_window(scan.labels[None], scan.voxel, placement, side, "nearest", 0.0)
             if self.config.bend:
                 labels = deform(labels, rng, Deformation.bending(self.config.bend))
-            values = [content.value if content else -1 for content in wanted]
-            masks = torch.cat([(labels == value).float() for value in values])
+            values = [content.values if content else () for content in wanted]
+            masks = torch.cat([torch.isin(labels, torch.tensor(one)).float() for one in values])
+            if scan.outer and rng.random() < self.config.stripped:
+                labels = without(labels, scan.outer)
             return iris_input(synthesise(labels.long(), contrast, rng))[0], masks
         array, voxel, origin = scan.level_for(spacing)
         shifted = Placement(placement.centre - origin - scan.voxel / 2, placement.spacing, placement.rotation)
@@ -145,6 +150,8 @@ class EpisodeDataset(TorchDataset):
         return iris_input(self._changed(image, rng)[None])[0], masks
 
     def _changed(self, image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        if rng.random() < self.config.remap:
+            image = remap(image, rng)
         return augment_intensity(image, rng, self.config.intensity_probability, self.config.intensity_strength)
 
     def _masks(self, scan: TrainingScan, wanted: Sequence[Content | None], placement: Placement) -> torch.Tensor:
@@ -157,7 +164,7 @@ class EpisodeDataset(TorchDataset):
                 continue
             low = np.maximum(np.floor(content.low / scan.voxel).astype(int) - 2, 0)
             high = np.ceil(content.high / scan.voxel).astype(int) + 2
-            part = scan.labels[tuple(map(slice, low, high))] == content.value
+            part = np.isin(scan.labels[tuple(map(slice, low, high))], content.values)
             inside = Placement(shifted.centre - low * scan.voxel, shifted.spacing, shifted.rotation)
             masks.append(cut_window(part[None], scan.voxel, inside, self.config.window, outside=0.0)[0])
         return torch.stack(masks)

@@ -38,3 +38,20 @@ def augment_intensity(
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         unit = unit + torch.randn(unit.shape, generator=generator) * float(rng.uniform(0.01, 0.08)) * strength
     return unit * span + low
+
+
+def remap(image: torch.Tensor, rng: np.random.Generator, knots: int = 7) -> torch.Tensor:
+    """Intensities mapped by a random curve through ``knots`` points, which need not rise: another contrast.
+
+    As the non-linear transformation of Models Genesis (Zhou et al., MedIA 2021), with straight pieces. The darkest
+    value stays dark in most draws, as air does in MR and CT.
+    """
+    low, high = image.amin(), image.amax()
+    unit = (image - low) / (high - low).clamp(min=1e-6) * (knots - 1)
+    curve = rng.uniform(0, 1, knots)
+    if rng.random() < 0.8:
+        curve[0] = 0.0
+    values = torch.from_numpy(curve).to(image.dtype)
+    left = unit.floor().clamp(0, knots - 2)
+    start, end = values[left.long()], values[left.long() + 1]
+    return (start + (unit - left) * (end - start)) * (high - low) + low

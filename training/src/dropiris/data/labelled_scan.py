@@ -18,7 +18,7 @@ from dropiris.geometry import CanonicalGrid
 
 UNNAMED = 0
 # What is stripped from a head to leave the brain, as SynthSeg's label maps call it.
-_OUTER = "extra cerebral"
+OUTER = "extra cerebral"
 _SIDE = re.compile(r"\b(left|right|l|r)\b")
 _PART = re.compile(r"\bpart \d+$")
 # Parts of a head that only intensity tells apart: one name for all of them.
@@ -51,7 +51,7 @@ class LabelledScan:
     @property
     def outer(self) -> np.ndarray:
         """Numbers of what lies outside the brain."""
-        return np.array([n for n, name in enumerate(self.names, start=1) if name.startswith(_OUTER)], dtype=int)
+        return np.array([n for n, name in enumerate(self.names, start=1) if name.startswith(OUTER)], dtype=int)
 
 
 def load_labelled_scan(case: Case, dataset: Dataset | None = None, clusters: int = 0) -> LabelledScan:

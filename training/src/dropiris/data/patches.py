@@ -67,22 +67,24 @@ class PatchDataset(TorchDataset):
         self.augment.set_random_state(seed=int(rng.integers(2**31)))
         torch.manual_seed(int(rng.integers(2**31)))  # some transforms draw from torch
         scan = self.scans[rng.integers(len(self.scans))]
-        image, labels = random_crop(scan, self.config.window, self.config.foreground, rng)
+        image, labels = random_crop(scan, self.config.window, self.config.foreground, rng, self.config.centring)
         crop: Any = self.augment({"image": image, "label": labels})
         return crop["image"].as_tensor(), crop["label"].as_tensor().long()
 
 
 def random_crop(
-    scan: PatchScan, window: Sequence[int], foreground: float, rng: np.random.Generator
+    scan: PatchScan, window: Sequence[int], foreground: float, rng: np.random.Generator, centring: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A window (1, D, H, W) of image and labels: with probability ``foreground`` around a structure, else anywhere.
 
+    ``centring`` pulls the former toward the middle, see :func:`toward_middle`.
     A smaller scan is grown first, as inference does it: by repeating its edge, without labels.
     """
     sides = np.array(scan.labels.shape[1:])
     room = np.maximum(sides - window, 0)
     if len(scan.centres) and rng.random() < foreground:
-        start = np.clip(scan.centres[rng.integers(len(scan.centres))] - np.array(window) // 2, 0, room)
+        centre = toward_middle(scan.centres, rng, centring).astype(int)
+        start = np.clip(centre - np.array(window) // 2, 0, room)
     else:
         start = rng.integers(room + 1)
     where = (slice(None), *(slice(int(s), int(s) + n) for s, n in zip(start, window, strict=True)))
@@ -92,6 +94,12 @@ def random_crop(
         widths = [int(w) for m in missing[::-1] for w in (m // 2, m - m // 2)]
         image, labels = F.pad(image[None], widths, mode="replicate")[0], F.pad(labels, widths)
     return image.contiguous(), labels.contiguous()
+
+
+def toward_middle(centres: np.ndarray, rng: np.random.Generator, centring: float) -> np.ndarray:
+    """One of the voxels ``centres`` (n, 3), pulled to their mean by the share ``centring``: 1 is the mean itself."""
+    chosen = centres[rng.integers(len(centres))]
+    return chosen + centring * (centres.mean(0) - chosen) if centring else chosen
 
 
 def augmentation(config: DropGenConfig) -> mt.Compose:

@@ -11,8 +11,8 @@ from torch.utils.data import Dataset as TorchDataset
 
 from dropiris.data.labelled_scan import LabelledScan, load_labelled_scan
 from dropiris.data.nnunet import Case, Dataset
-from dropiris.data.patches import structure_voxels
-from dropiris.data.sequences import ORDINARY, sequence_contrast
+from dropiris.data.patches import structure_voxels, toward_middle
+from dropiris.data.sequences import ORDINARY, SEQUENCES, sequence_contrast
 from dropiris.data.synthesis import Appearance, Contrast, Deformation, deform, synthesise, without
 from dropiris.data.windows import Placement, cut_window, random_rotation
 from dropiris.train.dropgen_config import DropGenConfig
@@ -69,10 +69,13 @@ class RenderedPatches(TorchDataset):
         outer = chosen.scan.outer
         if len(outer) and rng.random() < config.stripped:
             labels = without(labels, outer.tolist())
-        if config.contrast == "random":
+        kind: str = config.contrast
+        if kind == "mixed":
+            kind = "random" if rng.random() < config.random_share else SEQUENCES[rng.integers(len(SEQUENCES))]
+        if kind == "random":
             contrast = Contrast.draw(1, len(chosen.scan.alike), rng).of(chosen.scan.alike)
         else:
-            contrast = sequence_contrast(chosen.scan, config.contrast, rng)
+            contrast = sequence_contrast(chosen.scan, kind, rng)
         image = synthesise(labels[None], contrast, rng, self.appearance)[0]
         return image, target[None].long()
 
@@ -80,7 +83,7 @@ class RenderedPatches(TorchDataset):
         scan, config = chosen.scan, self.config
         extent = np.array(scan.labels.shape) * scan.voxel
         if len(chosen.centres) and rng.random() < config.foreground:
-            centre = chosen.centres[rng.integers(len(chosen.centres))] * scan.voxel
+            centre = toward_middle(chosen.centres, rng, config.centring) * scan.voxel
         else:
             centre = rng.uniform(0.2, 0.8, 3) * extent
         spacing = np.array(config.spacing) * np.exp(rng.uniform(-SCALING, SCALING, 3))

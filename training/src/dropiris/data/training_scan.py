@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
 from scipy import ndimage
 
-from dropiris.data.labelled_scan import looking_alike, without_side
+from dropiris.data.labelled_scan import OUTER, looking_alike, surroundings, without_side
 from dropiris.data.nnunet import Case, Dataset
 from dropiris.data.volume_cache import Prepared, VolumeCache
 from dropiris.data.windows import averaged_levels, level_origin
@@ -23,10 +23,42 @@ class Content:
     """One structure of a scan: where it lies and the voxel size it is best seen at."""
 
     name: str
-    value: int
+    values: tuple[int, ...]  # several for a union, such as both sides
     low: np.ndarray  # mm from the first voxel, corner of its box
     high: np.ndarray
     spacing: float  # mm
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which structures of a dataset episodes ask for.
+
+    Attributes
+    ----------
+    left_out : sequence of str
+        Patterns of structures that are shown, but never asked for ("extra_cerebral_*").
+    unions : dict
+        Name to patterns of structures that are asked for as one as well ("kidneys": "*_kidney").
+    """
+
+    left_out: Sequence[str] = ()
+    unions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def of(self, structures: Mapping[str, int]) -> dict[str, list[int]]:
+        """Ids of each structure and of each union that has at least two."""
+        found = {name: [value] for name, value in structures.items() if not _matches(name, self.left_out)}
+        for union, patterns in self.unions.items():
+            ids = [value for name, value in structures.items() if _matches(name, patterns)]
+            if len(ids) > 1:
+                found[union] = ids
+        return found
+
+
+EVERYTHING = Asked()
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 @dataclass
@@ -42,7 +74,9 @@ class TrainingScan:
         rendering can give them an intensity.
     groups : ndarray (n + 1,)
         What a number looks like when it is rendered: left and right of a structure are one group, which is the same in
-        all scans of a dataset.
+        all scans of a dataset. Last come the parts of what nobody labelled.
+    outer : tuple of int
+        Numbers of what lies outside the brain.
     """
 
     name: str
@@ -51,6 +85,7 @@ class TrainingScan:
     voxel: np.ndarray
     contents: dict[str, Content]
     groups: np.ndarray
+    outer: tuple[int, ...] = ()
 
     @property
     def extent(self) -> np.ndarray:
@@ -69,7 +104,8 @@ def load_scan(
     rule: IntensityRule,
     known_spacings: dict[str, float] | None = None,
     cache: VolumeCache | None = None,
-    left_out: Sequence[str] = (),
+    asked: Asked = EVERYTHING,
+    clusters: int = 0,
 ) -> TrainingScan:
     """A case ready for training, from the cache where it has been prepared before.
 
@@ -78,36 +114,42 @@ def load_scan(
     known_spacings : dict, optional
         Working spacings measured on another case of the dataset, used instead of measuring them again (a whole-brain
         label map with 40 structures takes 20 s).
-    left_out : sequence of str
-        Patterns of structures that are shown, but never asked for ("extra_cerebral_*").
+    clusters : int
+        Where there is an image: parts of like intensity that its unlabelled surroundings are cut into, to be rendered.
     """
     recipe = {
-        "for": "TrainingScan 2",  # count up when prepare_scan changes what it makes
+        "for": "TrainingScan 5",  # count up when prepare_scan changes what it makes
         "rule": rule.to_json(),
         "structures": dataset.structures,
         "annotated": dataset.partially_labelled.get(case.name),
         "spacings": known_spacings or {},
         "coarsest": COARSEST,
-        "left_out": list(left_out),
+        "left_out": list(asked.left_out),
+        "unions": {name: list(parts) for name, parts in asked.unions.items()},
+        "clusters": clusters,
     }
     prepared = (cache or VolumeCache(False)).get(
-        case, recipe, lambda: _to_entry(prepare_scan(case, dataset, rule, known_spacings, left_out))
+        case, recipe, lambda: _to_entry(prepare_scan(case, dataset, rule, known_spacings, asked, clusters))
     )
     return _from_entry(case.name, prepared)
 
 
 def _to_entry(scan: TrainingScan) -> Prepared:
     arrays = {f"level{n}": array for n, (array, _, _) in enumerate(scan.levels)} | {"labels": scan.labels}
-    contents = [[c.name, c.value, list(c.low), list(c.high), c.spacing] for c in scan.contents.values()]
+    contents = [[c.name, list(c.values), list(c.low), list(c.high), c.spacing] for c in scan.contents.values()]
     grids = [[list(voxel), list(origin)] for _, voxel, origin in scan.levels]
     facts = {"grids": grids, "voxel": list(scan.voxel), "contents": contents, "groups": scan.groups.tolist()}
+    facts["outer"] = list(scan.outer)
     return Prepared(arrays, facts)
 
 
 def _from_entry(name: str, prepared: Prepared) -> TrainingScan:
     arrays, facts = prepared
     grids = [(np.array(voxel), np.array(origin)) for voxel, origin in facts["grids"]]
-    contents = [Content(c, value, np.array(low), np.array(high), mm) for c, value, low, high, mm in facts["contents"]]
+    contents = [
+        Content(name, tuple(values), np.array(low), np.array(high), mm)
+        for name, values, low, high, mm in facts["contents"]
+    ]
     return TrainingScan(
         name=name,
         levels=[(arrays[f"level{n}"], voxel, origin) for n, (voxel, origin) in enumerate(grids)],
@@ -115,6 +157,7 @@ def _from_entry(name: str, prepared: Prepared) -> TrainingScan:
         voxel=np.array(facts["voxel"]),
         contents={content.name: content for content in contents},
         groups=np.array(facts["groups"]),
+        outer=tuple(facts["outer"]),
     )
 
 
@@ -123,7 +166,8 @@ def prepare_scan(
     dataset: Dataset,
     rule: IntensityRule,
     known_spacings: dict[str, float] | None = None,
-    left_out: Sequence[str] = (),
+    asked: Asked = EVERYTHING,
+    clusters: int = 0,
 ) -> TrainingScan:
     """Read a case into memory; parameters as in :func:`load_scan`."""
     volume, label_map = case.read()
@@ -142,18 +186,35 @@ def prepare_scan(
     allowed = dataset.partially_labelled.get(case.name, list(dataset.structures))
     boxes = ndimage.find_objects(numbered)
     contents = {}
-    for name, value in dataset.structures.items():
-        if name not in allowed or value not in values or any(fnmatchcase(name, pattern) for pattern in left_out):
+    for name, ids in asked.of({name: value for name, value in dataset.structures.items() if name in allowed}).items():
+        numbers = [int(np.searchsorted(values, value)) + 1 for value in ids if value in values]
+        if not numbers:
             continue
-        number = int(np.searchsorted(values, value)) + 1
-        box = boxes[number - 1]
-        mask = numbered[box] == number
+        box = tuple(
+            slice(min(b[axis].start for b in chosen), max(b[axis].stop for b in chosen))
+            for chosen in [[boxes[number - 1] for number in numbers]]
+            for axis in range(3)
+        )
+        mask = np.isin(numbered[box], numbers)
         if mask.sum() < 8:
             continue
         wanted = (known_spacings or {}).get(name) or structure_spacing(mask, grid.spacing)
         low, high = (np.array([getattr(s, end) for s in box]) * grid.spacing for end in ("start", "stop"))
-        contents[name] = Content(name, number, low, high, float(wanted))
-    return TrainingScan(case.name, levels, numbered, grid.spacing, contents, groups_of(values, dataset))
+        contents[name] = Content(name, tuple(numbers), low, high, float(wanted))
+    groups = groups_of(values, dataset)
+    if clusters and volume is not None and len(values) + clusters < 255:
+        parts = surroundings(grid.image_to_model(volume.array), numbered == 0, clusters)
+        numbered = np.where(parts > 0, parts + len(values), numbered).astype(np.uint8)
+        beyond = 2 + len(dataset.structures)  # the same groups in every scan of the dataset
+        groups = np.concatenate([groups, beyond + np.arange(clusters)])
+    outer = outside_the_brain(values, dataset)
+    return TrainingScan(case.name, levels, numbered, grid.spacing, contents, groups, outer)
+
+
+def outside_the_brain(values: np.ndarray, dataset: Dataset) -> tuple[int, ...]:
+    """Numbers of the values that are parts of a head, not of its brain."""
+    ids = {value for name, value in dataset.structures.items() if without_side(name).startswith(OUTER)}
+    return tuple(number for number, value in enumerate(values.tolist(), start=1) if value in ids)
 
 
 def groups_of(values: np.ndarray, dataset: Dataset) -> np.ndarray:

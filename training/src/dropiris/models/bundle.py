@@ -1,4 +1,6 @@
-"""A bundle: one folder with ``model.json``, ``weights.safetensors`` and, optionally, ``thumbnail.png``.
+"""A bundle: one folder with ``model.json``, ``weights.safetensors`` and, optionally, pictures.
+
+Pictures are ``thumbnail.png`` and those of the card's known failures; without them a model is as good.
 
 Opening and checking one needs no torch, so panels can validate a model inside Slicer.
 """
@@ -69,7 +71,8 @@ class Bundle:
             raise ModelError(f"{folder / WEIGHTS} holds features that its card says it shares; export the model again.")
         if digests:
             for name, digest in card.sha256.items():
-                check_digest(folder, name, digest)
+                if (folder / name).is_file() or not name.endswith(".png"):
+                    check_digest(folder, name, digest)
         return cls(folder, card)
 
     @property
@@ -80,6 +83,16 @@ class Bundle:
     def thumbnail(self) -> Path | None:
         path = self.folder / THUMBNAIL
         return path if path.is_file() else None
+
+    def picture(self, failure: Mapping[str, Any]) -> Path | None:
+        """The picture of one of the card's ``failures``; None where it has none, or it is not here."""
+        path = self.folder / failure["picture"] if "picture" in failure else None
+        return path if path is not None and path.is_file() else None
+
+    def others(self) -> dict[str, bytes]:
+        """What lies beside card and weights (pictures, a licence), for :func:`write_bundle`; no hidden files."""
+        files = [path for path in sorted(self.folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+        return {path.name: path.read_bytes() for path in files if path.name not in (CARD, WEIGHTS)}
 
     @property
     def size(self) -> int:
@@ -155,8 +168,8 @@ def write_bundle(
     """Write a bundle in one step: it is complete under its name or not there at all.
 
     ``half`` stores matrices as float16; vectors (biases, norms, running statistics) stay float32, which costs
-    nothing and keeps small variances. ``also`` are further files, such as a licence. An older bundle in ``folder`` is
-    replaced.
+    nothing and keeps small variances. ``also`` are further files, such as a licence or pictures of failures. An older
+    bundle in ``folder`` is replaced with all its files: see :meth:`Bundle.others`.
     """
     import torch
     from safetensors.torch import save

@@ -55,9 +55,14 @@ class ModelCard:
         Stable features beside the image: ``{"name": "AnatomixUNet" | "MIND-SSC", "layer": ..., ...}``; with
         ``"bundle": {"name", "version", "sha256"}`` their weights are that bundle's.
     training : dict
-        Data, steps, seed, code version: free form, as the trainer wrote it.
+        Free form, as the trainer wrote it: ``datasets`` with licence and source, ``settings``, the code's version
+        (``dropiris``), ``date`` (ISO), ``steps`` and ``hardware`` (a plain sentence).
     scores : list of dict
-        ``{"dataset", "structure", "metric", "value", "cases"}``, measured.
+        ``{"dataset", "structure", "metric", "value", "cases"}``, measured; ``interval: [low, high]`` where enough
+        cases were scored for a 95 % bootstrap interval, ``note`` where something needs saying.
+    failures : list of dict
+        ``{"text", "picture"}``: what it is known to get wrong; ``picture``, which may be left out, is the name of a
+        PNG file in the bundle.
     trust : dict
         How the number of :mod:`dropiris.trust` was calibrated: ``{"threshold", "rank_correlation", ...}``, measured
         by ``training/benchmarks/trust_calibration.py``; {} for a model that never was.
@@ -86,6 +91,7 @@ class ModelCard:
     extractor: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
     scores: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
     trust: dict[str, Any] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -112,6 +118,7 @@ class ModelCard:
             put(key, check.mapping(who, key, getattr(self, key)))
         put("intensity", check.intensity(who, self.intensity))
         put("scores", check.scores(who, self.scores))
+        put("failures", check.failures(who, self.failures))
         put("trust", check.trust(who, self.trust))
         put("sha256", check.digests(who, self.sha256))
 

@@ -15,6 +15,8 @@ from dropiris.volume import SPACING_RANGE, Structure
 # uint16 is the widest label array inference writes.
 LARGEST_LABEL = 65535
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+# Beside the card on any system; imports leave hidden files behind, so no leading dot.
+_PICTURE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.png")
 
 
 def text(who: str, key: str, value: Any) -> str:
@@ -143,7 +145,7 @@ def intensity(who: str, value: Any) -> dict[str, Any]:
 
 
 def scores(who: str, value: Any) -> list[dict[str, Any]]:
-    """Measured scores; every one names its data set, metric and a finite value."""
+    """Measured scores; every one names its data set, metric and a finite value, and may have an interval."""
     if not isinstance(value, list | tuple):
         raise ModelError(f"{who} has scores {value!r}; they must be a list.")
     for item in value:
@@ -151,6 +153,29 @@ def scores(who: str, value: Any) -> list[dict[str, Any]]:
         number = item.get("value") if good else None
         if not isinstance(number, int | float) or not math.isfinite(number):
             raise ModelError(f"{who} has the score {item!r}; each needs dataset, structure, metric, value and cases.")
+        if "interval" in item and not _is_interval(item["interval"]):
+            raise ModelError(f"{who} has the score {item!r}; its interval must be two numbers, the lower one first.")
+    return [dict(item) for item in value]
+
+
+def _is_interval(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return False
+    numbers = all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in value)
+    return numbers and value[0] <= value[1]
+
+
+def failures(who: str, value: Any) -> list[dict[str, Any]]:
+    """What is known to go wrong: a text each, and the file name of a picture in the bundle where there is one."""
+    if not isinstance(value, list | tuple):
+        raise ModelError(f"{who} has failures {value!r}; they must be a list.")
+    for item in value:
+        said = item.get("text") if isinstance(item, Mapping) else None
+        if not isinstance(said, str) or not said.strip():
+            raise ModelError(f"{who} has the failure {item!r}; each needs a text that says what goes wrong.")
+        picture = item.get("picture", "none.png")
+        if not isinstance(picture, str) or not _PICTURE.fullmatch(picture):
+            raise ModelError(f"{who} has the picture {picture!r}; it must be the name of a .png file beside the card.")
     return [dict(item) for item in value]
 
 

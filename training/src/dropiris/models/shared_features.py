@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dropiris.errors import ModelError
-from dropiris.models.bundle import CARD, PREFIX, THUMBNAIL, WEIGHTS, Bundle, check_digest, read_card, write_bundle
+from dropiris.models.bundle import CARD, PREFIX, WEIGHTS, Bundle, check_digest, read_card, write_bundle
 from dropiris.models.card import ModelCard
 from dropiris.models.folders import installed_folder, shipped_folder
 from dropiris.models.weights_header import read_weights_header
@@ -102,13 +102,10 @@ def share_extractor(bundle: Bundle, features: Bundle) -> Bundle:
     if not equal:
         raise ModelError(f"{who} was trained with other features than {features.card.name}; it must keep its own.")
     extractor = {**own_extractor(card), "bundle": found}
-    known = {CARD, WEIGHTS, THUMBNAIL}
-    others = [path for path in bundle.folder.iterdir() if path.name not in known and path.is_file()]
-    also = {path.name: path.read_bytes() for path in others if not path.name.startswith(".")}
     half = any(info.dtype == "F16" for info in read_weights_header(bundle.weights)[0].values())
     rest = {name: value for name, value in tensors.items() if name not in own}
-    thumbnail = bundle.thumbnail.read_bytes() if bundle.thumbnail else None
-    return write_bundle(bundle.folder, replace(card, extractor=extractor), rest, thumbnail, half, also)
+    shared = replace(card, extractor=extractor)
+    return write_bundle(bundle.folder, shared, rest, half=half, also=bundle.others())
 
 
 def _candidates(folder: Path, wanted: dict[str, str], places: Sequence[Path] | None) -> list[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from dropiris.models.bundle import THUMBNAIL
+from dropiris.models.card_words import score_in_words
 from dropiris.panels.choices import count
 
 # The filter's entries in the order of the .ui file; "" lists all.
@@ -69,10 +70,15 @@ def dice(card: Any) -> str:
 def measured(card: Any) -> str:
     """Every measured score, one a line."""
     return "\n".join(
-        f"{score['dataset']}, {score['structure']}: {score['metric']} {score['value']:.2f} "
+        f"{score['dataset']}, {score['structure']}: {score['metric']} {score_in_words(score)} "
         f"({count(score.get('cases', 0), _('case'))})"
         for score in card.scores
     )
+
+
+def known_failures(card: Any) -> str:
+    """What the model is known to get wrong, one a line."""
+    return "\n".join(_("Known failure: {what}").format(what=failure["text"]) for failure in card.failures)
 
 
 def description(entry: Any) -> str:
@@ -85,7 +91,7 @@ def about(entry: Any) -> str:
     if entry.card is None:
         return str(entry.problem)
     card = entry.card
-    parts = [f"{card.title} {card.version}", entry.problem, measured(card), card.citation]
+    parts = [f"{card.title} {card.version}", entry.problem, measured(card), known_failures(card), card.citation]
     if entry.url:
         parts.append(f"{entry.url}\nSHA-256 {entry.sha256}")
     return "\n".join(part for part in parts if part)

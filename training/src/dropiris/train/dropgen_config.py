@@ -44,6 +44,12 @@ class DropGenConfig(RunConfig):
     foreground: float = Field(
         default=0.75, ge=0, le=1, description="share of crops centred on a structure; 0 crops anywhere, as the paper"
     )
+    centring: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="how far such crops are pulled to the middle of all structures; 1 all the way",
+    )
     mirror: bool = Field(default=False, description="mirror left-right; only where no structure has a side")
     flips_and_turns: bool = Field(
         default=False, description="the paper's flips of a random axis and 90 degree turns (C.1); as mirror, and more"
@@ -53,9 +59,11 @@ class DropGenConfig(RunConfig):
     merge: dict[str, list[str]] = Field(
         default_factory=dict, description="structures made of several of the dataset's; what is in none is background"
     )
-    contrast: Literal["random", "T1", "T2", "FLAIR", "CT"] = Field(
-        default="random", description="label maps without images: how they are rendered"
+    contrast: Literal["random", "mixed", "T1", "T2", "FLAIR", "CT"] = Field(
+        default="random",
+        description="label maps without images: how they are rendered; mixed: some at random, the rest as the others",
     )
+    random_share: float = Field(default=0.5, ge=0, le=1, description="how many of mixed contrasts are random")
     stripped: float = Field(default=0.35, ge=0, le=1, description="share of rendered heads shown as brains alone")
     training: Selection = Selection(split="Tr")
     validation: Selection = Selection(split="Val")

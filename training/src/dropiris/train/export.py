@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,35 @@ def card_of(
         extractor=extractor,
         structures=structures,
         spacing=spacing,
-        training={"datasets": sources, "settings": settings, "dropiris": __version__},
+        training={"datasets": sources, "settings": settings, "dropiris": __version__, **how_it_was_made(config)},
         **config.card,
     )
+
+
+def how_it_was_made(config: RunConfig) -> dict[str, Any]:
+    """The day the card is written, at a run's end the day of training (ISO, UTC); the run's steps; its hardware.
+
+    With patience a run may end before ``max_steps``: then its steps are not stated.
+    """
+    made: dict[str, Any] = {"date": datetime.now(timezone.utc).date().isoformat()}
+    if not config.patience:
+        made["steps"] = config.max_steps
+    return {**made, "hardware": hardware_in_words(config)}
+
+
+def hardware_in_words(config: RunConfig) -> str:
+    """What this process computes on, as a card may say it: "NVIDIA H200, bf16-mixed"; no computer's name or address."""
+    wish = config.accelerator
+    if wish in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    elif wish in ("auto", "gpu", "mps") and torch.backends.mps.is_available():
+        device = "Apple GPU"
+    else:
+        threads = torch.get_num_threads()
+        device = f"processor, {threads} thread{'s' if threads > 1 else ''}"
+    shared = torch.distributed.is_available() and torch.distributed.is_initialized()
+    processes = torch.distributed.get_world_size() if shared else 1
+    return f"{f'{processes} x ' if processes > 1 else ''}{device}, {config.precision}"
 
 
 def without_folders(value: Any) -> Any:

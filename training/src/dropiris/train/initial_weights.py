@@ -23,7 +23,8 @@ _PREFIXES = ("predictor.", "iris.", "extractor.")
 def initialise(network: nn.Module, source: Path) -> list[str]:
     """Load every weight that fits by name and shape; return the names of the network's that stay random.
 
-    A last layer for another number of structures does not fit and is trained anew.
+    A last layer for another number of structures does not fit and is trained anew. A first layer with more inputs,
+    features beside the image, takes the weights of the inputs there were; those of the others stay random.
 
     Raises
     ------
@@ -33,12 +34,25 @@ def initialise(network: nn.Module, source: Path) -> list[str]:
     given = read_weights(source)
     own = network.state_dict()
     fitting = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
+    wider = {
+        key: _widened(own[key], value) for key, value in given.items() if key in own and _is_wider(own[key], value)
+    }
     if not any(key in fitting for key, _ in network.named_parameters()):
         raise InputError(f"{source} holds no weights that fit this network; give a model of the same kind and width.")
-    network.load_state_dict(fitting, strict=False)
+    network.load_state_dict(fitting | wider, strict=False)
     left = [key for key, _ in network.named_parameters() if key not in fitting]
     log.info(f"{source}: {len(fitting)} of {len(own)} tensors taken; random: {', '.join(left) or 'none'}")
     return left
+
+
+def _is_wider(own: torch.Tensor, given: torch.Tensor) -> bool:
+    """Whether a convolution (outputs, inputs, ...) is the given one with more inputs."""
+    alike = own.ndim == given.ndim == 5 and own.shape[0] == given.shape[0] and own.shape[2:] == given.shape[2:]
+    return alike and own.shape[1] > given.shape[1]
+
+
+def _widened(own: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    return torch.cat([given.to(own.dtype), own[:, given.shape[1] :]], dim=1)
 
 
 def read_weights(source: Path) -> dict[str, torch.Tensor]:

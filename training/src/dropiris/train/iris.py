@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from dropiris.data.episodes import EpisodeDataset
 from dropiris.data.nnunet import Dataset
-from dropiris.data.training_scan import TrainingScan, load_scan
+from dropiris.data.training_scan import EVERYTHING, Asked, TrainingScan, load_scan
 from dropiris.data.volume_cache import VolumeCache
 from dropiris.errors import InputError
 from dropiris.intensity import IntensityRule
@@ -77,7 +76,11 @@ def train_iris(config: IrisConfig, run_folder: Path) -> Bundle:
         network = build_iris(config, view.channels)
         with run.first_on_machine():
             cache = VolumeCache(config.cache)
-            scans = [load_scans(Dataset.open(folder), cache=cache, left_out=config.left_out) for folder in config.data]
+            asked = Asked(config.left_out, config.unions)
+            clusters = config.clusters if config.rendered else 0
+            scans = [
+                load_scans(Dataset.open(folder), cache=cache, asked=asked, clusters=clusters) for folder in config.data
+            ]
         episodes = EpisodeDataset(scans, config)
         memory = MemoryBank(episodes.classes, network.tokens, config.task_channels, config.memory).to(run.device)
         export = IrisExport(config, run_folder, extractor, memory)
@@ -95,7 +98,7 @@ def train_iris(config: IrisConfig, run_folder: Path) -> Bundle:
 
 
 def load_scans(
-    dataset: Dataset, split: str = "Tr", cache: VolumeCache | None = None, left_out: Sequence[str] = ()
+    dataset: Dataset, split: str = "Tr", cache: VolumeCache | None = None, asked: Asked = EVERYTHING, clusters: int = 0
 ) -> list[TrainingScan]:
     """A split in memory; datasets that have only an evaluation split (single public cases) give that one."""
     cases = dataset.cases(split) or dataset.cases("Ts")
@@ -104,7 +107,7 @@ def load_scans(
     scans: list[TrainingScan] = []
     known: dict[str, float] = {}
     for case in cases:
-        scan = load_scan(case, dataset, RULE, known if len(dataset.structures) > 16 else None, cache, left_out)
+        scan = load_scan(case, dataset, RULE, known if len(dataset.structures) > 16 else None, cache, asked, clusters)
         known.update({name: content.spacing for name, content in scan.contents.items()})
         if scan.contents:
             scans.append(scan)

@@ -25,6 +25,9 @@ class IrisConfig(RunConfig):
     left_out: list[str] = Field(
         default_factory=list, description="patterns of structures that are shown, but never asked for"
     )
+    unions: dict[str, list[str]] = Field(
+        default_factory=dict, description="patterns of structures that are asked for as one as well, such as both sides"
+    )
     base_width: int = 16
     task_channels: int = 64
     queries: int = 10
@@ -44,6 +47,20 @@ class IrisConfig(RunConfig):
     intensity_strength: float = Field(default=1.0, ge=0)
     bend: float = Field(default=0.1, ge=0, le=0.3, description="of rendered label maps, see dropiris.data.synthesis")
     invert: float = Field(default=0.1, ge=0, le=1, description="share of episodes with inverted intensities")
+    remap: float = Field(default=0.0, ge=0, le=1, description="share of windows whose intensities a random curve maps")
+    rendered: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of windows with an image that are rendered from their labels instead",
+    )
+    clusters: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="parts of like intensity in what is not labelled, where windows are rendered",
+    )
+    stripped: float = Field(default=0.0, ge=0, le=1, description="share of rendered heads without what is not brain")
     contrast_change: float = Field(default=0.3, ge=0, le=1, description="rendered episodes whose contrasts differ")
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,10 +10,42 @@ import numpy as np
 
 from dropiris.data.nnunet import Case, Dataset
 from dropiris.data.rendered_volume import rendered_volume
+from dropiris.evaluate import intervals
 from dropiris.inference import DropGenSegmenter, IrisSegmenter
 from dropiris.volume import LabelMap, Reference, Structure, Volume
 
-Scores = dict[str, list[float]]
+# With fewer cases a card states no interval: a bootstrap of so few draws the same handful again and again.
+FEWEST_CASES = 5
+
+
+class Scores(dict[str, list[float]]):
+    """Dice per structure: a value for every case, with Iris for every reference of every case.
+
+    Attributes
+    ----------
+    cases : dict
+        To each structure the cases that its values are of, in the same order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cases: dict[str, list[str]] = {}
+
+    def add(self, case: str, dice: Mapping[str, float]) -> None:
+        """Take the structures of a case."""
+        for name, value in dice.items():
+            self.setdefault(name, []).append(value)
+            self.cases.setdefault(name, []).append(case)
+
+    def by_case(self) -> np.ndarray:
+        """Mean over references, (cases, structures); NaN where a structure is not in a case."""
+        names = list(dict.fromkeys(case for cases in self.cases.values() for case in cases))
+        table = np.full((len(names), len(self)), np.nan)
+        for column, structure in enumerate(self):
+            values, cases = np.array(self[structure]), np.array(self.cases[structure])
+            for case in set(self.cases[structure]):
+                table[names.index(case), column] = values[cases == case].mean()
+        return table
 
 
 def labelled_structures(dataset: Dataset, case: str, labels: np.ndarray) -> tuple[Structure, ...]:
@@ -52,10 +84,9 @@ def dice_of(dataset: Dataset, case: str, result: LabelMap, truth: np.ndarray) ->
 
 def validate_dropgen(segmenter: DropGenSegmenter, dataset: Dataset, cases: Sequence[Case]) -> Scores:
     """Dice per structure over cases."""
-    scores: Scores = {}
+    scores = Scores()
     for case in cases:
-        for name, dice in dice_per_structure(dataset, case, segmenter.segment).items():
-            scores.setdefault(name, []).append(dice)
+        scores.add(case.name, dice_per_structure(dataset, case, segmenter.segment))
     return scores
 
 
@@ -63,13 +94,12 @@ def validate_rendered(
     segmenter: DropGenSegmenter, dataset: Dataset, cases: Sequence[Case], sequence: str, seed: int = 0
 ) -> Scores:
     """Dice per structure over label maps rendered as a sequence, with the head in even cases and without it in odd."""
-    scores: Scores = {}
+    scores = Scores()
     for number, case in enumerate(cases):
         volume, labels = rendered_volume(
             case, dataset, sequence, np.random.default_rng([seed, number]), number % 2 == 1
         )
-        for name, dice in dice_of(dataset, case.name, segmenter.segment(volume), labels.array).items():
-            scores.setdefault(name, []).append(dice)
+        scores.add(case.name, dice_of(dataset, case.name, segmenter.segment(volume), labels.array))
     return scores
 
 
@@ -77,27 +107,25 @@ def validate_iris(
     segmenter: IrisSegmenter, dataset: Dataset, cases: Sequence[Case], references: Sequence[Case]
 ) -> Scores:
     """One-shot Dice per structure: every case with each reference alone."""
-    scores: Scores = {}
+    scores = Scores()
     for reference in references:
         task = segmenter.encode([as_reference(dataset, reference)])
         for case in cases:
             dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task))
-            for name in dice.keys() & {s.name for s in task.structures}:
-                scores.setdefault(name, []).append(dice[name])
+            asked = {s.name for s in task.structures}
+            scores.add(case.name, {name: value for name, value in dice.items() if name in asked})
     return scores
 
 
 def validate_memory(segmenter: IrisSegmenter, dataset: Dataset, cases: Sequence[Case]) -> Scores:
-    """Dice per structure with the model's memory of its training classes, no reference; {} where it knows none."""
-    task = segmenter.memory
+    """Dice per structure with the model's memory of its training classes, no reference; empty where it knows none."""
+    task, scores = segmenter.memory, Scores()
     known = [] if task is None else [name for name in task.names if name in dataset.structures]
     if task is None or not known:
-        return {}
-    scores: Scores = {}
+        return scores
     for case in cases:
         dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task, structures=known))
-        for name in dice.keys() & set(known):
-            scores.setdefault(name, []).append(dice[name])
+        scores.add(case.name, {name: value for name, value in dice.items() if name in known})
     return scores
 
 
@@ -108,15 +136,28 @@ def spread_references(cases: Sequence[Case], count: int = 3) -> list[Case]:
 
 
 def as_card_scores(dataset: Dataset, split: str, scores: Scores, note: str = "") -> list[dict[str, Any]]:
-    """Rows of a model card: one per structure, then their mean."""
+    """Rows of a model card: one per structure, then their mean; with intervals from :data:`FEWEST_CASES` cases on.
+
+    Intervals draw cases: the results that several references give for one case are not independent.
+    """
     rows: list[dict[str, Any]] = []
-    for name, values in scores.items():
-        rows.append(_row(dataset, split, name, float(np.mean(values)), len(values), note))
-    if scores:
-        rows.append(_row(dataset, split, "mean", float(np.mean([r["value"] for r in rows])), rows[0]["cases"], note))
+    table = scores.by_case()
+    for column, (name, values) in enumerate(scores.items()):
+        row = _row(dataset, split, name, float(np.mean(values)), len(values), note)
+        rows.append(row | stated_interval(table[:, [column]]))
+    if rows:
+        mean = _row(dataset, split, "mean", float(np.mean([r["value"] for r in rows])), rows[0]["cases"], note)
+        rows.append(mean | stated_interval(table))
     return rows
 
 
 def _row(dataset: Dataset, split: str, structure: str, value: float, cases: int, note: str) -> dict[str, Any]:
     row = {"dataset": f"{dataset.name} ({split})", "structure": structure, "metric": "Dice"}
     return {**row, "value": round(value, 4), "cases": cases, **({"note": note} if note else {})}
+
+
+def stated_interval(table: np.ndarray) -> dict[str, list[float]]:
+    """``{"interval": [low, high]}`` of a table (cases, structures) as a card states it; {} of too few cases."""
+    scored = int(np.isfinite(table).any(1).sum())
+    found = intervals.structures_interval(table) if scored >= FEWEST_CASES else None
+    return {} if found is None else {"interval": [round(end, 4) for end in found]}
