@@ -117,3 +117,18 @@ def test_a_run_on_label_maps_ends_in_a_bundle_scored_in_every_sequence(heads, tm
     assert [s.name for s in bundle.card.structures] == list(MERGE)
     notes = {row["note"] for row in bundle.card.scores}
     assert notes == {f"rendered as {sequence}" for sequence in SEQUENCES}
+
+
+def test_mixed_contrasts_are_random_as_often_as_asked(heads, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "dropiris.data.rendered_patches.sequence_contrast",
+        lambda scan, kind, rng: asked.append(kind) or sequence_contrast(scan, kind, rng),
+    )
+    scans = [load_rendered(case, heads.merge(MERGE)) for case in heads.cases("Tr")[:1]]
+    for share, low, high in ((1.0, 0, 0), (0.0, 40, 40), (0.5, 8, 32)):
+        asked.clear()
+        patches = RenderedPatches(scans, config(heads, contrast="mixed", random_share=share, window=(16, 16, 16)))
+        assert all(patches[step, 0][0].isfinite().all() for step in range(40))
+        assert low <= len(asked) <= high
+        assert share == 1.0 or set(asked) == set(SEQUENCES)

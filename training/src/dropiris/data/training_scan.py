@@ -118,7 +118,7 @@ def load_scan(
         Where there is an image: parts of like intensity that its unlabelled surroundings are cut into, to be rendered.
     """
     recipe = {
-        "for": "TrainingScan 5",  # count up when prepare_scan changes what it makes
+        "for": "TrainingScan 6",  # count up when prepare_scan changes what it makes
         "rule": rule.to_json(),
         "structures": dataset.structures,
         "annotated": dataset.partially_labelled.get(case.name),

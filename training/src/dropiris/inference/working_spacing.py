@@ -9,10 +9,8 @@ from scipy import ndimage
 
 # A structure's longest side should span this many voxels of the 64-voxel window: enough shape, enough surroundings.
 VOXELS_ALONG = 24.0
-# What resampling to voxels of size h and back costs follows from the thickness 2 V / S alone: over 26 structures of
-# five datasets, from fetal cortex to the liver, Dice is 0.94 to 0.96 at two voxels across, 0.90 to 0.93 at 1.4, 0.86 to
-# 0.90 at one. More of them would show a window less of what surrounds a structure.
-VOXELS_ACROSS = 1.2
+# Sheets (cortex) need about two voxels across, or they vanish between voxels.
+VOXELS_ACROSS = 2.0
 COARSEST = 6.0  # mm
 FINEST = 0.5  # mm
 
@@ -29,10 +27,11 @@ def structure_spacing(mask: np.ndarray, spacing: Sequence[float] | np.ndarray) -
     voxel = np.asarray(spacing, dtype=float)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
     extent = max((s.stop - s.start) * v for s, v in zip(box, voxel, strict=True))
-    inside = np.pad(mask[box], 1).astype(np.int8)
-    # faces between voxels inside and outside, mm^2: half as much again as a smooth surface
-    area = sum(np.count_nonzero(np.diff(inside, axis=n)) * voxel.prod() / voxel[n] for n in range(3))
-    thickness = 2.0 * np.count_nonzero(inside) * voxel.prod() / area
+    # every n-th voxel is enough for a mean; keeps whole-body masks under a tenth of a second
+    step = [max(1, (s.stop - s.start) // 96) for s in box]
+    inside = np.pad(mask[box][:: step[0], :: step[1], :: step[2]], 1)
+    depth = ndimage.distance_transform_edt(inside, sampling=voxel * step)
+    thickness = 4.0 * float(depth[inside].mean())  # exact for a slab, the radius for a ball
     wanted = min(extent / VOXELS_ALONG, thickness / VOXELS_ACROSS)
     # finer than the scan's own best axis shows nothing new
     return float(np.clip(wanted, max(FINEST, 0.9 * voxel.min()), COARSEST))
