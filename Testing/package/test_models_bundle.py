@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dropiris.errors import ModelError
-from dropiris.models.bundle import CARD, THUMBNAIL, WEIGHTS, Bundle, write_bundle
+from dropiris.models.bundle import CARD, THUMBNAIL, WEIGHTS, Bundle, change_card, read_card, write_bundle
 from dropiris.models.card import ModelCard
 from dropiris.volume import Structure
 
@@ -164,3 +164,14 @@ def test_a_folder_that_is_no_model_says_so(tmp_path: Path) -> None:
 def test_names_with_spaces_and_other_alphabets_work(tmp_path: Path) -> None:
     folder = tmp_path / "Модели и ещё" / "模型 1"
     assert write_bundle(folder, small_card(), small_tensors()).tensors().keys() == small_tensors().keys()
+
+
+def test_a_card_is_changed_without_touching_the_weights(tmp_path: Path) -> None:
+    bundle = Bundle.open(write_bundle(tmp_path / "small", small_card(), small_tensors()).folder)
+    before = bundle.weights.read_bytes()
+    card = change_card(bundle.folder, failures=[{"text": "Misses."}])
+    assert Bundle.open(bundle.folder).card == card and card.failures == [{"text": "Misses."}]
+    assert bundle.weights.read_bytes() == before and not list(bundle.folder.glob(".*"))
+    with pytest.raises(ModelError, match="failure"):
+        change_card(bundle.folder, failures=["no object"])
+    assert read_card(bundle.folder) == card

@@ -8,6 +8,7 @@ import torch
 
 from dropiris.data.episodes import EpisodeDataset
 from dropiris.data.nnunet import Dataset
+from dropiris.data.synthesis import synthesise
 from dropiris.data.training_scan import Asked
 from dropiris.errors import InputError
 from dropiris.train.iris import load_scans
@@ -137,18 +138,26 @@ def test_a_union_is_asked_for_as_one_structure(blob_dataset):
     assert union.reference_masks.sum() > part.reference_masks.sum() > 0
 
 
-def test_scans_are_rendered_from_their_labels_where_asked(blob_dataset):
+def test_a_union_is_not_asked_for_where_a_part_was_not_annotated():
+    """The part that nobody drew would be background in the union's mask."""
+    structures, asked = {"left": 1, "right": 2, "other": 3}, Asked(unions={"both": ["left", "right"]})
+    assert asked.of(structures, structures) == {"left": [1], "right": [2], "other": [3], "both": [1, 2]}
+    assert asked.of(structures, ["left", "other"]) == {"left": [1], "other": [3]}
+
+
+def test_scans_are_rendered_from_their_labels_where_asked(blob_dataset, monkeypatch):
     """The share of windows that show another contrast than the image; what nobody labelled is cut into parts."""
     dataset = Dataset.open(blob_dataset)
     scan = load_scans(dataset, clusters=4)[0]
     assert scan.labels.max() > max(max(content.values) for content in scan.contents.values())
     assert len(scan.groups) > scan.labels.max()
     config = IrisConfig(data=[blob_dataset], window=(48, 48, 48), intensity_probability=0, invert=0, rotation=0)
-    image, rendered = (
-        EpisodeDataset([[scan]], config.model_copy(update={"rendered": share}))[0, 0] for share in (0.0, 1.0)
-    )
-    assert image.query.shape == rendered.query.shape
-    assert not torch.allclose(image.query, rendered.query)
+    drawn = []
+    monkeypatch.setattr("dropiris.data.episodes.synthesise", lambda *what: drawn.append(1) or synthesise(*what))
+    for share, images in ((0.0, 0), (1.0, 2)):
+        drawn.clear()
+        episode = EpisodeDataset([[scan]], config.model_copy(update={"rendered": share}))[0, 0]
+        assert len(drawn) == images and episode.reference_masks.sum() > 0
 
 
 def test_a_remapped_window_keeps_its_edges_and_range():

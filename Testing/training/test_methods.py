@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from dropiris.networks import UNet, build_network
 from dropiris.train import dropgen_config
-from dropiris.train.dropgen import strengthen_image
 from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.methods import ABLATIONS, METHODS, build_method, cutout, dsbn, gin, gin_ipa, mixstyle, mixup, rsc
 from dropiris.train.segmentation_loss import as_shares, segmentation_loss
@@ -367,16 +366,13 @@ def test_ablations_and_methods_are_all_named_in_the_settings():
     assert set(get_args(dropgen_config.Ablation)) == set(ABLATIONS)
 
 
-def test_the_image_can_start_stronger_than_its_features():
-    torch.manual_seed(0)
-    network = UNet(5, 3, 4, 2)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    strengthen_image(network, 5, 16.0)
-    changed = [name for name, value in network.state_dict().items() if not torch.equal(value, before[name])]
-    assert len(changed) == 1
-    now, then = network.state_dict()[changed[0]], before[changed[0]]
+def test_the_image_of_dropgen_can_start_stronger_than_its_features():
+    def first(gain, method="dropgen", ablation=None):
+        torch.manual_seed(0)
+        config = DropGenConfig(data=["x"], method=method, ablation=ablation, image_gain=gain, base_width=4)
+        return build_method(config).network(5, 3, None).state_dict()["model.0.weight"]
+
+    then, now = first(1), first(16)
     assert torch.equal(now[:, 0], 16 * then[:, 0]) and torch.equal(now[:, 1:], then[:, 1:])
-    alone = UNet(1, 3, 4, 2)
-    kept = {name: value.clone() for name, value in alone.state_dict().items()}
-    strengthen_image(alone, 1, 16.0)  # nothing beside it
-    assert all(torch.equal(value, kept[name]) for name, value in alone.state_dict().items())
+    for other in ({"method": "erm"}, {"ablation": "representations-only"}, {"ablation": "no-dropout"}):
+        assert torch.equal(first(16, **other), first(1, **other))

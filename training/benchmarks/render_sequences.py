@@ -2,8 +2,7 @@
 
 Dataset105_RenderedHeads under FOLDER: scans of T1 to train on, of other heads T1 (Val) and T2, FLAIR and CT (Ts). What
 `training/configs/benchmark/rendered-contrast.yaml` asks for: from T1 to sequences that training never saw, on the same
-anatomy. Label maps: Dataset005; left and right are one structure. With --sides they are two, in Dataset106_SidedHeads:
-to calibrate the trust of a model that tells them apart.
+anatomy. Label maps: Dataset005; left and right are one structure.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from dropiris.geometry import CanonicalGrid
 from dropiris.volume import LabelMap, Structure, Volume
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME, SIDED, TRAINED, HELD_OUT, SPACING = "Dataset105_RenderedHeads", "Dataset106_SidedHeads", 12, 4, (2.0, 2.0, 2.0)
+NAME, TRAINED, HELD_OUT, SPACING = "Dataset105_RenderedHeads", 12, 4, (2.0, 2.0, 2.0)
 
 
 def render(dataset: Dataset, case: Case, sequence: str, split: str, folder: Path) -> None:
@@ -58,19 +57,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--sides", action="store_true", help="left and right are structures of their own")
     chosen = parser.parse_args()
-    name = SIDED if chosen.sides else NAME
     try:
         dataset = Dataset.open(chosen.data / "Dataset005_BrainLabelMaps")
-        dataset = dataset.merge(brain_groups(dataset.structures, sides=chosen.sides))
-        folder = chosen.folder / name
+        dataset = dataset.merge(brain_groups(dataset.structures, sides=False))
+        folder = chosen.folder / NAME
         wanted = plan(dataset.cases("Tr"))
         for number, (case, sequence, split) in enumerate(wanted, start=1):
             render(dataset, case, sequence, split, folder)
             print(f"{number} of {len(wanted)}: {case.name} as {sequence}", flush=True)
         content = {
-            "name": name,
+            "name": NAME,
             "channel_names": {"0": "rendered"},
             "labels": {"background": 0, **dataset.structures},
             "numTraining": TRAINED,

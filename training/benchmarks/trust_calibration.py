@@ -31,7 +31,7 @@ from dropiris.errors import DropIrisError
 from dropiris.inference import DropGenSegmenter, IrisSegmenter
 from dropiris.inference.reverse_check import reverse_check, see
 from dropiris.inference.view_agreement import view_agreement
-from dropiris.models.bundle import CARD, Bundle
+from dropiris.models.bundle import Bundle, change_card
 from dropiris.models.catalogue import Catalogue
 from dropiris.train.validate import as_reference, labelled_structures, spread_references
 from dropiris.trust import TrustReport
@@ -188,17 +188,8 @@ def main() -> int:
         print(f"There are too few good results (Dice {GOOD_DICE} or more) to choose a threshold.", file=sys.stderr)
         return 1
     if chosen.write:
-        write_card(bundle.folder / CARD, figures)
+        change_card(bundle.folder, trust={key: value for key, value in figures.items() if value is not None})
     return 0
-
-
-def write_card(path: Path, figures: dict[str, object]) -> None:
-    """Put the figures into a model.json; the weights stay as they are."""
-    card = json.loads(path.read_text(encoding="utf-8"))
-    card["trust"] = {key: value for key, value in figures.items() if value is not None}
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 if __name__ == "__main__":

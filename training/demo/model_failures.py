@@ -6,9 +6,7 @@ ICBM152 template, whose licence lets it be copied and changed; the README names 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,7 +16,7 @@ from scene import crop
 
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference import DropGenSegmenter, IrisSegmenter
-from dropiris.models.bundle import CARD, Bundle
+from dropiris.models.bundle import Bundle, change_card
 from dropiris.networks.views import stable_features
 from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.extractors import build_extractor
@@ -129,9 +127,7 @@ def main() -> None:
         gap = np.full((pictures[0].shape[0], 4, 3), 255, np.uint8)
         path = MODELS / model / NAME
         imsave(path, np.hstack([pictures[0], gap, *pictures[1:]]))
-        card = replace(Bundle.open(MODELS / model).card, failures=[{"text": text, "picture": NAME}])
-        content = json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n"
-        (MODELS / model / CARD).write_text(content, encoding="utf-8")  # the card alone: weights stay as they are
+        change_card(MODELS / model, failures=[{"text": text, "picture": NAME}])
         print(f"{model}: {text} ({path.stat().st_size / 1000:.0f} kB)")
 
 

@@ -19,7 +19,7 @@ from baselines import CentredMask, Registration
 from card_check import differences, rows_again
 from iris_scores import IrisModel, Method, NotInstalled, PairScore, measure
 from iris_tasks import TASKS, IrisTask
-from train_models import HERE, ROOT, read_recipe
+from train_models import ROOT, read_recipe, recipe_file
 
 from dropiris.errors import DropIrisError
 from dropiris.evaluate.report import write_all
@@ -107,7 +107,7 @@ def examine(bundle: Bundle, chosen: argparse.Namespace) -> list[str]:
     if chosen.no_cards:
         return []
     if config is None:
-        print(f"{bundle.card.name} has no recipe beside this file; its card is not measured again.")
+        print(f"{bundle.card.name} has no recipe; its card is not measured again.")
         return []
     problems = differences(bundle.card.scores, [*rows, *rows_again(bundle, config, chosen.device)])
     print(
@@ -119,8 +119,8 @@ def examine(bundle: Bundle, chosen: argparse.Namespace) -> list[str]:
 
 
 def recipe_of(bundle: Bundle, data: Path) -> IrisConfig | DropGenConfig | None:
-    """The recipe of that name beside this file."""
-    return read_recipe(bundle.card.name, data) if (HERE / f"{bundle.card.name}.yaml").is_file() else None
+    """The recipe of that name."""
+    return read_recipe(bundle.card.name, data) if recipe_file(bundle.card.name).is_file() else None
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Each recipe beside this file becomes a run; the finished bundle replaces the one in Resources/Models. With ``--share
 stable-features`` a model that was trained with these features names them there instead of holding a copy. A recipe in
-``comparisons`` is trained only when it is named, and its bundle stays in the run's folder.
+``candidates``, of a model that does not ship, is trained only when it is named; its bundle stays in the run's folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.iris_config import IrisConfig
 
 HERE = Path(__file__).resolve().parent
-COMPARISONS = HERE / "comparisons"
+CANDIDATES = HERE / "candidates"
 ROOT = HERE.parents[1]
 
 
@@ -36,10 +36,15 @@ def read_recipe(name: str, data: Path) -> IrisConfig | DropGenConfig:
     return IrisConfig(**values) if "task_channels" in values else DropGenConfig(**values)
 
 
+def recipe_file(name: str) -> Path:
+    """Where a recipe is, or would be."""
+    candidate = CANDIDATES / f"{name}.yaml"
+    return candidate if candidate.is_file() else HERE / f"{name}.yaml"
+
+
 def _values(name: str) -> dict[str, Any]:
     """What a recipe says; one with ``base`` is that one with some values changed."""
-    here, aside = HERE / f"{name}.yaml", COMPARISONS / f"{name}.yaml"
-    values = yaml.safe_load((here if here.is_file() else aside).read_text(encoding="utf-8"))
+    values = yaml.safe_load(recipe_file(name).read_text(encoding="utf-8"))
     base = values.pop("base", None)
     return {**_values(base), **values} if base else values
 
@@ -47,7 +52,7 @@ def _values(name: str) -> dict[str, Any]:
 def main() -> int:
     names = sorted(path.stem for path in HERE.glob("*.yaml"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    aside = sorted(path.stem for path in COMPARISONS.glob("*.yaml"))
+    aside = sorted(path.stem for path in CANDIDATES.glob("*.yaml"))
     parser.add_argument(
         "names", nargs="*", default=names, metavar="NAME",
         help=f"of {', '.join(names)}, default: all of these; or of {', '.join(aside)}",

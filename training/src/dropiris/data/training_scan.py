@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -38,19 +38,20 @@ class Asked:
     left_out : sequence of str
         Patterns of structures that are shown, but never asked for ("extra_cerebral_*").
     unions : dict
-        Name to patterns of structures that are asked for as one as well ("kidneys": "*_kidney").
+        Name to patterns of structures that are asked for as one as well ("kidneys": ["*_kidney"]).
     """
 
     left_out: Sequence[str] = ()
     unions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def of(self, structures: Mapping[str, int]) -> dict[str, list[int]]:
-        """Ids of each structure and of each union that has at least two."""
-        found = {name: [value] for name, value in structures.items() if not _matches(name, self.left_out)}
+    def of(self, structures: Mapping[str, int], annotated: Collection[str]) -> dict[str, list[int]]:
+        """Ids of each annotated structure, and of each union of two or more that are all annotated."""
+        wanted = [name for name in structures if name in annotated and not _matches(name, self.left_out)]
+        found = {name: [structures[name]] for name in wanted}
         for union, patterns in self.unions.items():
-            ids = [value for name, value in structures.items() if _matches(name, patterns)]
-            if len(ids) > 1:
-                found[union] = ids
+            parts = [name for name in structures if _matches(name, patterns)]
+            if len(parts) > 1 and all(name in annotated for name in parts):
+                found[union] = [structures[name] for name in parts]
         return found
 
 
@@ -114,6 +115,8 @@ def load_scan(
     known_spacings : dict, optional
         Working spacings measured on another case of the dataset, used instead of measuring them again (a whole-brain
         label map with 40 structures takes 20 s).
+    asked : Asked
+        Its structures and unions become ``contents``.
     clusters : int
         Where there is an image: parts of like intensity that its unlabelled surroundings are cut into, to be rendered.
     """
@@ -179,22 +182,19 @@ def prepare_scan(
     numbered = np.where(labels > 0, numbered, 0).astype(np.uint8 if len(values) < 255 else np.uint16)
     levels: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     if volume is not None:
-        image = rule.apply(grid.image_to_model(volume.array), looks_like_ct(volume))
+        turned = grid.image_to_model(volume.array)
+        image = rule.apply(turned, looks_like_ct(volume))
         levels = [
             (a[None], v, level_origin(v, grid.spacing)) for a, v in averaged_levels(image, grid.spacing, COARSEST)
         ]
     allowed = dataset.partially_labelled.get(case.name, list(dataset.structures))
     boxes = ndimage.find_objects(numbered)
     contents = {}
-    for name, ids in asked.of({name: value for name, value in dataset.structures.items() if name in allowed}).items():
+    for name, ids in asked.of(dataset.structures, allowed).items():
         numbers = [int(np.searchsorted(values, value)) + 1 for value in ids if value in values]
         if not numbers:
             continue
-        box = tuple(
-            slice(min(b[axis].start for b in chosen), max(b[axis].stop for b in chosen))
-            for chosen in [[boxes[number - 1] for number in numbers]]
-            for axis in range(3)
-        )
+        box = _around([boxes[number - 1] for number in numbers])
         mask = np.isin(numbered[box], numbers)
         if mask.sum() < 8:
             continue
@@ -203,12 +203,17 @@ def prepare_scan(
         contents[name] = Content(name, tuple(numbers), low, high, float(wanted))
     groups = groups_of(values, dataset)
     if clusters and volume is not None and len(values) + clusters < 255:
-        parts = surroundings(grid.image_to_model(volume.array), numbered == 0, clusters)
+        parts = surroundings(turned, numbered == 0, clusters)
         numbered = np.where(parts > 0, parts + len(values), numbered).astype(np.uint8)
         beyond = 2 + len(dataset.structures)  # the same groups in every scan of the dataset
         groups = np.concatenate([groups, beyond + np.arange(clusters)])
     outer = outside_the_brain(values, dataset)
     return TrainingScan(case.name, levels, numbered, grid.spacing, contents, groups, outer)
+
+
+def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """The smallest box that holds all of them."""
+    return tuple(slice(min(s.start for s in along), max(s.stop for s in along)) for along in zip(*boxes, strict=True))
 
 
 def outside_the_brain(values: np.ndarray, dataset: Dataset) -> tuple[int, ...]:

@@ -135,6 +135,15 @@ def read_card(folder: Path) -> ModelCard:
         raise ModelError(f"{path}: {problem}") from None
 
 
+def change_card(folder: Path, **changes: Any) -> ModelCard:
+    """Replace fields of a bundle's card, which is whole or as it was; the weights stay as they are."""
+    card = replace(read_card(folder), **changes)
+    part = folder / f".{CARD}.part"
+    part.write_text(json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(folder / CARD)
+    return card
+
+
 def sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:

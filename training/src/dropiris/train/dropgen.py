@@ -34,7 +34,6 @@ def train_dropgen(config: DropGenConfig, run_folder: Path) -> Bundle:
         features_of = frozen_copy(extractor, run) if extractor and config.uses_features else None
         channels = 1 + (int(extractor.feature_channels) if extractor and features_of else 0)  # type: ignore[arg-type]
         predictor = method.network(channels, 1 + len(dataset.structures), extractor)
-        strengthen_image(predictor, channels, config.image_gain)
         predictor.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         with run.first_on_machine():
             patches = training_patches(dataset, config)
@@ -63,18 +62,6 @@ def training_patches(dataset: Dataset, config: DropGenConfig) -> PatchDataset | 
     if cases and all(case.image is None for case in cases):
         return RenderedPatches([load_rendered(case, dataset) for case in cases], config)
     return PatchDataset(load_patches(dataset, config, intensity_rule(config)), config)
-
-
-@torch.no_grad()
-def strengthen_image(predictor: nn.Module, channels: int, gain: float) -> None:
-    """Start with the image ``gain`` times as strong in the first convolution of z = [x, s] as random weights make it.
-
-    x has a deviation of about 0.2 and each of 16 features one of 1: at first the image is a thousandth of what the
-    network sees, and with features that are smooth it learns no edges for a long time.
-    """
-    if channels > 1 and gain != 1:
-        first = next(value for value in predictor.parameters() if value.ndim == 5 and value.shape[1] == channels)
-        first[:, 0] *= gain
 
 
 def trained(predictor: nn.Module) -> list[nn.Parameter]:

@@ -38,7 +38,9 @@ class DropGenConfig(RunConfig):
         description="MIND-SSC; a bundle of features; anatomix weights; nnInteractive:FOLDER; package.module:function",
     )
     extractor_layer: Literal["penultimate", "final"] = "penultimate"
-    image_gain: float = Field(default=1.0, gt=0, description="how strong the image starts beside its features")
+    image_gain: float = Field(
+        default=1.0, gt=0, description="of dropgen: how strong the image starts beside its features"
+    )
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     base_width: int = 16
     downsamplings: int = 4
