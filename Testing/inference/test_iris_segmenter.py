@@ -14,6 +14,7 @@ from dropiris.inference.iris_segmenter import IrisSegmenter
 from dropiris.inference.strategies import nearest, segment_with_strategy
 from dropiris.inference.task_embedding import TaskEmbedding, average
 from dropiris.inference.tuning import tune
+from dropiris.inference.working_spacing import spacing_together
 from dropiris.intensity import IntensityRule
 from dropiris.models.bundle import Bundle, write_bundle
 from dropiris.models.card import ModelCard
@@ -124,6 +125,7 @@ def test_an_oblique_anisotropic_scan_is_segmented_on_its_own_grid(segmenter):
 
 def test_a_structure_larger_than_the_window_is_encoded_from_several_crops(segmenter, monkeypatch):
     monkeypatch.setattr("dropiris.inference.iris_segmenter.structure_spacing", lambda mask, spacing: 0.5)
+    monkeypatch.setattr("dropiris.inference.iris_segmenter.spacing_together", lambda extent: 0.0)
     task = segmenter.encode([reference()])
     assert segmenter.scorer.encoded > 2
     np.testing.assert_allclose(task.tokens[:, 0, 0], [0.5, 1.0], atol=0.03)
@@ -138,6 +140,19 @@ def test_structures_of_very_different_size_work_at_their_own_spacing(segmenter):
     wanted = segmenter.working_spacings([big])
     task = segmenter.encode([big])
     assert task.spacing.tolist() == [wanted["dark box"], wanted["tiny"]]
+
+
+def test_small_structures_of_a_whole_brain_are_looked_at_together(segmenter):
+    labels = np.zeros((90, 60, 60), np.uint8)
+    labels[2:8, 20:26, 20:26], labels[80:86, 20:26, 20:26] = 1, 2
+    image = np.where(labels > 0, 1.0, 0.2).astype(np.float32)
+    both, alone = (
+        Reference(Volume(image, np.diag([2.0, 2, 2, 1])), (LabelMap(labels, np.diag([2.0, 2, 2, 1]), structures),))
+        for structures in ((DARK, BRIGHT), (DARK,))
+    )
+    assert list(segmenter.working_spacings([both]).values()) == pytest.approx([168 / 72] * 2)
+    assert segmenter.working_spacings([alone])[DARK.name] < 2
+    assert spacing_together((500.0, 100.0, 900.0)) == 2.5  # a gland of a whole body must not vanish
 
 
 def test_passes_at_several_spacings_are_merged_and_the_smaller_structure_wins(segmenter):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dropiris.data.label_maps import LabelledPairs, load_label_maps, window_of
+from dropiris.data.label_maps import LabelledPairs, Pose, centres_of, load_label_maps, window_of
 from dropiris.data.labelled_scan import LabelledScan, load_labelled_scan, looking_alike, surroundings, without_side
 from dropiris.data.nnunet import Dataset
 from dropiris.errors import InputError
@@ -26,7 +26,7 @@ from dropiris.train.extractor_config import ExtractorConfig
 from dropiris.train.extractor_export import export_extractor
 from dropiris.train.extractors import build_extractor
 from dropiris.train.initial_weights import read_weights
-from dropiris.train.structure_naming import NamingAnatomix, naming_loss
+from dropiris.train.structure_naming import NamingAnatomix, naming_loss, outline_loss
 
 TINY = {"window": (32, 32, 32), "precision": "32-true", "accelerator": "cpu", "voxels": 32, "projection": 16}
 TINY |= {"max_steps": 4, "checkpoint_every": 2, "validation_pairs": 1, "warmup_steps": 0}
@@ -146,6 +146,35 @@ def test_label_maps_are_renumbered_and_windows_lie_inside_them(blob_dataset):
     assert pairs.whole and len(pairs.templates) == 12 and int(pairs[0, 0][0].max()) <= 12
 
 
+def test_windows_lie_about_named_structures_where_they_are_asked_to():
+    labels = np.zeros((80, 60, 60), np.uint8)
+    labels[60:64, 30:34, 10:14] = 3
+    labels[50:][labels[50:] == 0] = 12  # what lies around a brain
+    scan = striped(labels)
+    centres = centres_of(scan)
+    assert len(centres) == 1 and centres[0].mean(0).tolist() == [61.5, 31.5, 11.5]
+    pose = Pose(finest=1.0, coarsest=1.2, rotation=0.2, centring=0.5)
+    windows = [window_of(scan, (32, 32, 32), np.random.default_rng(seed), pose, centres) for seed in range(6)]
+    assert all(bool((window[12:20, 12:20, 12:20] == 3).any()) for window in windows)
+
+
+def test_brains_look_like_a_sequence_unless_their_contrast_is_random():
+    labels = np.zeros((40, 40, 40), np.uint8)
+    labels[:20], labels[20:] = 1, 2
+    names = ("cerebral white matter", "csf", *"abcdefghij")
+    scan = LabelledScan("brain", labels, np.ones(3), np.arange(1, 13), names, np.arange(13), "Brains")
+    seen = set()
+    for share in (0.0, 1.0):
+        pairs = LabelledPairs([scan], (32, 32, 32), 0, windows=1.0, random_share=share)
+        for step in range(8):
+            whole = torch.from_numpy(labels)[None]
+            images = pairs.images(whole, scan, np.random.default_rng(step))
+            brighter = [float(image[:, :16].mean() - image[:, 24:].mean()) > 0 for image in images]
+            seen.add((share, *brighter))
+    # two views are never of one sequence; white matter is brighter than fluid in all of them but T2
+    assert (0.0, True, True) in seen and (0.0, False, False) not in seen and (1.0, False, False) in seen
+
+
 def test_structures_lose_their_side_and_what_looks_alike_is_one_group(tmp_path):
     assert without_side("left_cerebral_white_matter_part_25") == "cerebral white matter"
     assert without_side("kidney_right") == without_side("Left Kidney") == "kidney"
@@ -199,7 +228,7 @@ def test_naming_reads_what_dropgen_reads():
     network = NamingAnatomix([1], names=5, width=8).eval()
     network.heads = torch.nn.ModuleList([torch.nn.Identity()])
     images = torch.rand(2, 1, 32, 32, 32, generator=generator())
-    _, (read,) = network(images, [torch.tensor([[5, 30000, 7]])], 2)
+    _, (read,), _ = network(images, [torch.tensor([[5, 30000, 7]])], 2)
     with torch.no_grad():
         whole = AnatomixUNet(layer="penultimate").eval()
         whole.load_state_dict({k: v for k, v in network.state_dict().items() if k.startswith("model.")})
@@ -207,20 +236,57 @@ def test_naming_reads_what_dropgen_reads():
     assert torch.allclose(read[0, 4], expected[1, :, 30000], atol=1e-4)
 
 
+@pytest.mark.parametrize("outlines", [False, True])
 @pytest.mark.parametrize("naming", [0.0, 0.5, 1.0])
-def test_whatever_is_trained_has_a_gradient(naming):
+def test_whatever_is_trained_has_a_gradient(naming, outlines):
     """Processes that share gradients wait for those of every weight."""
-    network = NamingAnatomix([2, 1], names=3, width=8, naming=naming)
+    network = NamingAnatomix([2, 1], names=3, width=8, naming=naming, outlines=outlines)
     voxels = [torch.arange(40)[None], torch.arange(40)[None]]
-    features, logits = network(torch.rand(2, 1, 32, 32, 32, generator=generator()), voxels, 20)
-    assert (len(features), len(logits)) == (2 * (naming < 1), 2 * (naming > 0))
-    torch.stack([part.square().sum() for part in [*features, *logits]]).sum().backward()
+    images, possible = torch.rand(2, 1, 32, 32, 32, generator=generator()), torch.tensor([[True, False, True]])
+    features, logits, drawn = network(images, voxels, 20, possible)
+    assert (len(features), len(logits), len(drawn)) == (2 * (naming < 1), 2 * (naming > 0), 2 * outlines)
+    torch.stack([part.square().sum() for part in [*features, *logits, *drawn]]).sum().backward()
     assert all((weight.grad is not None) == weight.requires_grad for weight in network.parameters())
 
 
-def test_naming_without_names_is_refused(tmp_path):
-    with pytest.raises(InputError, match="naming needs label maps"):
-        train_extractor(ExtractorConfig(naming=1.0, **TINY), tmp_path / "run")
+def test_outlines_are_those_of_what_a_dataset_draws():
+    names = torch.zeros(2, 4, 4, 4, dtype=torch.int16)
+    names[0, :2], names[1, :, :1] = 3, 1
+    possible = torch.tensor([[True, False, False, True], [True, True, False, False]])
+    truth = torch.stack([names[0] == 0, names[0] == 3]), torch.stack([names[1] == 0, names[1] == 1])
+    right = [40.0 * own for own in truth]
+    assert float(outline_loss(right, names, possible)) == pytest.approx(0, abs=1e-4)
+    # of two views of each label map, which come one view after the other, one is right
+    wrong = [40.0 * own.flip(0) for own in truth]
+    assert float(outline_loss([*right, *wrong], names, possible)) > 10
+    nothing = [own.requires_grad_() for own in right]
+    loss = outline_loss(nothing, names, torch.zeros(2, 4, dtype=torch.bool))
+    loss.backward()
+    assert float(loss.detach()) == 0
+
+
+def test_outlines_are_learned():
+    torch.manual_seed(0)
+    network = NamingAnatomix([1], names=2, naming=1.0, outlines=True)
+    image = 0.2 + 0.1 * torch.rand(1, 1, 32, 32, 32, generator=generator())
+    image[..., 12:20, 8:24, 8:24] += 0.5
+    names, possible = (image[:, 0] > 0.5).to(torch.int16), torch.ones(1, 2, dtype=torch.bool)
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+    losses = []
+    for _ in range(8):
+        _, _, drawn = network(image, [torch.arange(4)[None]], 1, possible)
+        loss = outline_loss(drawn, names, possible)
+        losses.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.75 * losses[0]
+
+
+@pytest.mark.parametrize("asked", [{"naming": 1.0}, {"outlining": 1.0}])
+def test_naming_without_names_is_refused(tmp_path, asked):
+    with pytest.raises(InputError, match="names need label maps"):
+        train_extractor(ExtractorConfig(**asked, **TINY), tmp_path / "run")
 
 
 def test_cases_kept_for_the_probe_are_not_trained_on(blob_dataset):
@@ -247,13 +313,14 @@ def test_the_probe_tells_collapsed_features_from_good_ones_where_cka_does_not():
     assert linear_probe(collapsed[:1000], labels[:1000], collapsed[1000:], labels[1000:]) < 0.4
 
 
-@pytest.mark.parametrize("naming", [0.0, 0.8, 1.0])
-def test_a_run_writes_an_extractor_that_dropgen_takes(blob_dataset, tmp_path, naming):
+@pytest.mark.parametrize(("naming", "outlining"), [(0.0, 0.0), (0.8, 0.0), (1.0, 0.5)])
+def test_a_run_writes_an_extractor_that_dropgen_takes(blob_dataset, tmp_path, naming, outlining):
     config = ExtractorConfig(
         data=[blob_dataset],
         name="stable",
         validate_every=2,
         naming=naming,
+        outlining=outlining,
         named_voxels=64,
         clusters=6,
         windows=0.5,

@@ -69,6 +69,16 @@ def test_the_loss_is_monais_dice_and_cross_entropy(as_labels):
     assert torch.isclose(loss, reference(logits, target), atol=1e-6)
 
 
+def test_a_balanced_loss_asks_as_much_of_a_small_structure_as_of_a_large_one():
+    logits, target = torch.randn(1, 3, 8, 8, 8), torch.zeros(1, 1, 8, 8, 8, dtype=torch.int64)
+    target[..., :4], target[..., 0, 0, :2] = 1, 2
+    each = torch.nn.functional.cross_entropy(logits, target[:, 0], reduction="none")
+    per_class = torch.stack([each[target[:, 0] == number].mean() for number in range(3)]).mean()
+    dice = segmentation_loss(logits, target) - each.mean()
+    assert torch.isclose(segmentation_loss(logits, target, balance=1.0), dice + per_class, atol=1e-5)
+    assert torch.isclose(segmentation_loss(logits, target, pooled=False), segmentation_loss(logits, target))
+
+
 # --- GIN ------------------------------------------------------------------------------------------------------------
 
 

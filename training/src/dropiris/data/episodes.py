@@ -70,7 +70,7 @@ class EpisodeDataset(TorchDataset):
         reference = scans[rng.integers(len(scans))]
         query = scans[rng.integers(len(scans))]
         names, spacing = choose_structures(reference, classes, rng)
-        own_spacing = {name: reference.contents[name].spacing for name in names}
+        own_spacing = {name: reference.spacing_of(name) for name in names}
         spacing *= float(np.exp(rng.uniform(-0.08, 0.08)))
         # Both windows alike, so left stays left. Mirrored seldom, since scans come in canonical orientation: with 0.3
         # on every axis a hippocampus's two ends were not told apart after 700 steps (Dice 0.2).
@@ -173,12 +173,13 @@ class EpisodeDataset(TorchDataset):
 def choose_structures(scan: TrainingScan, classes: int, rng: np.random.Generator) -> tuple[list[str], float]:
     """Random structures of about one size (class dropping), the first of them the anchor, and their spacing."""
     names = list(scan.contents)
-    anchor = scan.contents[names[rng.integers(len(names))]]
-    near = [n for n in names if n != anchor.name and 0.5 <= scan.contents[n].spacing / anchor.spacing <= 2.0]
+    spacings = {name: scan.spacing_of(name) for name in names}
+    anchor = names[rng.integers(len(names))]
+    near = [n for n in names if n != anchor and 0.5 <= spacings[n] / spacings[anchor] <= 2.0]
     others = [near[i] for i in rng.permutation(len(near))[: classes - 1]]
-    chosen = [anchor.name, *others]
-    spacing = min(scan.contents[n].spacing for n in chosen)
-    chosen += [anchor.name] * (classes - len(chosen))  # every episode of a batch has the same K
+    chosen = [anchor, *others]
+    spacing = min(spacings[n] for n in chosen)
+    chosen += [anchor] * (classes - len(chosen))  # every episode of a batch has the same K
     return chosen, spacing
 
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from dropiris.data.labelled_scan import UNNAMED, LabelledScan, load_labelled_scan
 from dropiris.data.nnunet import Dataset
+from dropiris.data.sequences import ORDINARY, SEQUENCES, TISSUE_OF, sequence_contrast
 from dropiris.data.shapes import LARGEST, Ensemble, draw_ensemble, structure_templates
-from dropiris.data.synthesis import Appearance, Deformation, deform, rendered, without
+from dropiris.data.synthesis import Appearance, Deformation, deform, rendered, synthesise, without
 from dropiris.data.windows import Placement, cut_window, random_rotation
 from dropiris.errors import InputError
 
+# Voxels kept of each structure to place windows about.
+CENTRES = 500
 # A map with fewer labels shows too little of its surroundings to be rendered by itself; it still gives templates.
 ENOUGH_LABELS = 8
 
@@ -63,6 +67,11 @@ class LabelledPairs:
         Share of windows of heads without what lies outside the brain.
     weights : dict, optional
         How often each dataset's maps are shown, by name; every map alike when absent.
+    pose : Pose, optional
+        How windows lie in maps.
+    random_share : float
+        Share of windows of brains in random contrast, with every fault :class:`Appearance` has; the others look like
+        T1, T2, FLAIR or CT of an ordinary examination, which is learned from many times faster.
     on_device : bool
         Then a sample is only its place (step, index), and :meth:`made` makes it on the loop's device.
     """
@@ -70,8 +79,8 @@ class LabelledPairs:
     def __init__(
         self, scans: Sequence[LabelledScan], side: Sequence[int], seed: int, windows: float = 0.3,
         ensemble: Ensemble | None = None, appearance: Appearance | None = None, on_device: bool = False,
-        stripped: float = 0.0, weights: dict[str, float] | None = None, coarsest: float = 3.0,
-        views: int = 2, rotation: float = 0.6, upright: bool = False,
+        stripped: float = 0.0, weights: dict[str, float] | None = None, views: int = 2, pose: Pose | None = None,
+        random_share: float = 1.0,
     ):  # fmt: skip
         self.whole = [scan for scan in scans if len(scan.values) >= ENOUGH_LABELS]
         self.templates = [template for scan in scans for template in structure_templates(scan.labels)]
@@ -79,7 +88,8 @@ class LabelledPairs:
         self.windows = windows if self.whole else 0.0
         self.ensemble, self.appearance = ensemble or Ensemble(), appearance or Appearance()
         self.stripped, self.views = stripped, views
-        self.pose = Pose(coarsest, rotation, upright)
+        self.pose, self.random_share = pose or Pose(), random_share
+        self.centres = [centres_of(scan) if self.pose.centring is not None else [] for scan in self.whole]
         self.label_count = max([LARGEST, *(len(scan.values) + 1 for scan in self.whole)])
         self.names = ["", *sorted({name for scan in self.whole for name in scan.names if name})]
         self._numbers = [self._of_names(scan) for scan in self.whole]
@@ -95,8 +105,7 @@ class LabelledPairs:
         rng = np.random.default_rng([self.seed, step, 1 + index])
         chosen = int(rng.choice(len(self.whole), p=self.shares)) if rng.random() < self.windows else None
         labels = self.draw(rng, chosen, device)[None]
-        alike = None if chosen is None else self.whole[chosen].alike
-        images = rendered(labels, rng, self.appearance, self.label_count, alike, self.views)
+        images = self.images(labels, None if chosen is None else self.whole[chosen], rng)
         if chosen is None:
             names, possible = (
                 torch.zeros(labels.shape, dtype=torch.int16),
@@ -106,6 +115,17 @@ class LabelledPairs:
             names = self._numbers[chosen].to(device)[labels.long()]
             possible = self._possible[self.whole[chosen].dataset]
         return labels[0], images[:, 0], names[0].to(device), possible.to(device)
+
+    def images(self, labels: torch.Tensor, scan: LabelledScan | None, rng: np.random.Generator) -> torch.Tensor:
+        """Views (V, 1, D, H, W) of one label map (1, D, H, W)."""
+        if scan is None:
+            return rendered(labels, rng, self.appearance, self.label_count, None, self.views)
+        is_brain = not TISSUE_OF.keys().isdisjoint(scan.names)
+        if not is_brain or self.random_share == 1 or rng.random() < self.random_share:
+            return rendered(labels, rng, self.appearance, self.label_count, scan.alike, self.views)
+        kinds = [SEQUENCES[n] for n in rng.permutation(len(SEQUENCES))[: self.views]]
+        contrasts = [sequence_contrast(scan, kind, rng) for kind in kinds]
+        return torch.cat([synthesise(labels, contrast, rng, ORDINARY) for contrast in contrasts])
 
     def made(self, batch: Sequence[torch.Tensor], device: torch.device) -> Sequence[torch.Tensor]:
         """The batch as it came, or made from its places on the device."""
@@ -119,7 +139,7 @@ class LabelledPairs:
         if chosen is None:
             return draw_ensemble(self.side, rng, self.templates, self.ensemble, device)
         scan = self.whole[chosen]
-        window = window_of(scan, self.side, rng, self.pose).to(device)[None]
+        window = window_of(scan, self.side, rng, self.pose, self.centres[chosen]).to(device)[None]
         if len(scan.outer) and rng.random() < self.stripped:
             window = without(window, scan.outer.tolist())
         return deform(window, rng, Deformation.bending(0.2))[0]
@@ -148,30 +168,54 @@ class Pose:
 
     Attributes
     ----------
-    coarsest : float
-        Largest voxel of a window, in voxels of its map.
+    finest, coarsest : float
+        Smallest and largest voxel of a window, in voxels of its map.
     rotation : float
         About each axis, radians.
     upright : bool
         Mirror left and right only; otherwise any axis.
+    centring : float, optional
+        Windows lie about a voxel of any named structure, pulled to the middle of all by this share; anywhere when
+        absent, and then half of what they show of a head is air.
     """
 
+    finest: float = 1.0
     coarsest: float = 3.0
     rotation: float = 0.6
     upright: bool = False
+    centring: float | None = None
+
+
+def centres_of(scan: LabelledScan) -> list[np.ndarray]:
+    """Per named structure of a map, voxels (n, 3) of it to place windows about; what lies around a brain is none."""
+    found = []
+    for number, (name, box) in enumerate(zip(scan.names, ndimage.find_objects(scan.labels), strict=False), start=1):
+        if box is not None and name and number not in scan.outer and not name.startswith("unnamed"):
+            places = np.argwhere(scan.labels[box] == number) + [side.start for side in box]
+            found.append(places[:: 1 + len(places) // CENTRES])
+    return found
 
 
 def window_of(
-    scan: LabelledScan, side: Sequence[int], rng: np.random.Generator, pose: Pose | None = None
-) -> torch.Tensor:
-    """A turned window (D, H, W) uint8 of a map, not far into the air."""
+    scan: LabelledScan, side: Sequence[int], rng: np.random.Generator, pose: Pose | None = None,
+    centres: Sequence[np.ndarray] = (),
+) -> torch.Tensor:  # fmt: skip
+    """A turned window (D, H, W) uint8 of a map, about one of the ``centres`` or not far into the air."""
     pose = pose or Pose()
     finest = float(scan.voxel.min())
     extent = np.array(scan.labels.shape) * scan.voxel
     # no coarser than what shows the whole scan
     widest = max(1.0, float(extent.max()) / (finest * max(side)))
-    spacing = finest * np.exp(rng.uniform(0, np.log(min(pose.coarsest, widest)))) * np.exp(rng.uniform(-0.1, 0.1, 3))
+    low, high = np.log(min(pose.finest, widest)), np.log(min(pose.coarsest, widest))
+    spacing = finest * np.exp(rng.uniform(low, high)) * np.exp(rng.uniform(-0.1, 0.1, 3))
     mirrored = (rng.random(3) < 0.5) & np.array([True, not pose.upright, not pose.upright])
     rotation = random_rotation(rng, pose.rotation) * np.where(mirrored, -1.0, 1.0)
-    placement = Placement(rng.uniform(0.25, 0.75, 3) * extent - scan.voxel / 2, spacing, rotation)
+    if centres and pose.centring is not None:
+        own = centres[int(rng.integers(len(centres)))]
+        voxel = own[rng.integers(len(own))]
+        voxel = voxel + pose.centring * (np.mean([each.mean(0) for each in centres], axis=0) - voxel)
+        centre = voxel * scan.voxel
+    else:
+        centre = rng.uniform(0.25, 0.75, 3) * extent - scan.voxel / 2
+    placement = Placement(centre, spacing, rotation)
     return cut_window(scan.labels[None], scan.voxel, placement, side, "nearest", 0.0)[0].to(torch.uint8)

@@ -32,7 +32,7 @@ _OF = {
     "stem": ("brain stem", "ventral dc"),
     "fluid": ("lateral ventricle", "inferior lateral ventricle", "3rd ventricle", "4th ventricle", "csf"),
 }
-_TISSUE = {name: _TISSUES.index(tissue) for tissue, names in _OF.items() for name in names}
+TISSUE_OF = {name: _TISSUES.index(tissue) for tissue, names in _OF.items() for name in names}
 # Faults of an ordinary examination; random contrasts are rendered with all that Appearance has by default.
 ORDINARY = Appearance(
     texture=0.05, bias=0.25, gamma=0.1, blur=(0.3, 0.7), coarse=0.3, coarsest=3.0, ringing=0.2, noise=0.03
@@ -48,8 +48,8 @@ def sequence_contrast(scan: LabelledScan, sequence: str, rng: np.random.Generato
     mean, spread = drawn.mean.clone(), drawn.spread.clone()
     shift = rng.uniform(-0.03, 0.03, len(_TISSUES))
     for number, name in enumerate(scan.names, start=1):
-        if name in _TISSUE:
-            tissue = _TISSUE[name]
+        if name in TISSUE_OF:
+            tissue = TISSUE_OF[name]
             mean[0, number] = _MEANS[sequence][tissue] + float(shift[tissue])
             spread[0, number] = _SPREAD[sequence]
     return Contrast(torch.clamp(mean, 0.0, 1.0), spread)

@@ -14,7 +14,7 @@ from dropiris.data.nnunet import Case, Dataset
 from dropiris.data.volume_cache import Prepared, VolumeCache
 from dropiris.data.windows import averaged_levels, level_origin
 from dropiris.geometry import CanonicalGrid
-from dropiris.inference.working_spacing import COARSEST, structure_spacing
+from dropiris.inference.working_spacing import COARSEST, spacing_together, structure_spacing
 from dropiris.intensity import IntensityRule, looks_like_ct
 
 
@@ -92,6 +92,12 @@ class TrainingScan:
     def extent(self) -> np.ndarray:
         """Size of the volume in mm."""
         return np.array(self.labels.shape) * self.voxel
+
+    def spacing_of(self, name: str) -> float:
+        """Working voxel size of a structure (mm), as inference chooses it where everything is labelled."""
+        low = np.min([content.low for content in self.contents.values()], axis=0)
+        high = np.max([content.high for content in self.contents.values()], axis=0)
+        return max(self.contents[name].spacing, spacing_together(high - low))
 
     def level_for(self, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The coarsest level that is still finer than the wanted spacing."""

@@ -11,6 +11,10 @@ from scipy import ndimage
 VOXELS_ALONG = 24.0
 # Sheets (cortex) need about two voxels across, or they vanish between voxels.
 VOXELS_ACROSS = 2.0
+# What is labelled together spans at most this many voxels: a nucleus of the brain is told from its neighbours by where
+# it lies among them, and a window as small as the nucleus asks for shows none of that.
+VOXELS_TOGETHER = 72.0
+COARSEST_TOGETHER = 2.5  # mm; a gland of a whole body must not vanish
 COARSEST = 6.0  # mm
 FINEST = 0.5  # mm
 
@@ -35,6 +39,20 @@ def structure_spacing(mask: np.ndarray, spacing: Sequence[float] | np.ndarray) -
     wanted = min(extent / VOXELS_ALONG, thickness / VOXELS_ACROSS)
     # finer than the scan's own best axis shows nothing new
     return float(np.clip(wanted, max(FINEST, 0.9 * voxel.min()), COARSEST))
+
+
+def spacing_together(extent: Sequence[float] | np.ndarray) -> float:
+    """Voxel size (mm) that no structure goes below where all that is labelled has this extent (3,) in mm."""
+    return min(max(extent) / VOXELS_TOGETHER, COARSEST_TOGETHER)
+
+
+def labelled_extent(masks: Sequence[np.ndarray], spacing: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Size (3,) in mm of the box around masks (I, J, K) of bool, none of them empty."""
+    boxes = [ndimage.find_objects(mask.astype(np.uint8))[0] for mask in masks]
+    low = np.min([[side.start for side in box] for box in boxes], axis=0)
+    high = np.max([[side.stop for side in box] for box in boxes], axis=0)
+    extent: np.ndarray = (high - low) * np.asarray(spacing, dtype=float)
+    return extent
 
 
 def group_spacings(wanted: Sequence[float]) -> list[float]:

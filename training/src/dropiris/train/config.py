@@ -34,6 +34,7 @@ class RunConfig(BaseModel):
 
     max_steps: int = Field(default=1000, ge=1)
     batch_size: int = Field(default=1, ge=1, description="of all processes together")
+    optimizer: Literal["adamw", "lamb", "muon"] = "adamw"
     learning_rate: float = Field(default=5e-4, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     warmup_steps: int = Field(default=50, ge=0)

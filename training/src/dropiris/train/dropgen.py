@@ -18,6 +18,7 @@ from dropiris.train.dropgen_export import DropGenExport
 from dropiris.train.engine import TrainingRun
 from dropiris.train.extractors import build_extractor, frozen_copy
 from dropiris.train.methods import build_method
+from dropiris.train.optimizers import build_optimizer
 from dropiris.train.planning import planned
 from dropiris.train.schedules import cosine_schedule
 
@@ -38,7 +39,7 @@ def train_dropgen(config: DropGenConfig, run_folder: Path) -> Bundle:
         with run.first_on_machine():
             patches = training_patches(dataset, config)
         export = DropGenExport(config, run_folder, method, extractor if features_of else None, str(run.device))
-        optimizer = torch.optim.AdamW(trained(predictor), config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = build_optimizer(trained(predictor), config)
         schedule = cosine_schedule(optimizer, config)
         model = run.prepare(predictor, optimizer, schedule, clip=5.0, validate=export.score)
 

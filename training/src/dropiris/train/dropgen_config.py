@@ -41,6 +41,9 @@ class DropGenConfig(RunConfig):
     image_gain: float = Field(
         default=1.0, gt=0, description="of dropgen: how strong the image starts beside its features"
     )
+    balance: float = Field(
+        default=0.0, ge=0, le=1, description="how much more a voxel of a small structure weighs in cross-entropy"
+    )
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     base_width: int = 16
     downsamplings: int = 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dropiris.data.label_maps import LabelledPairs, load_label_maps
+from dropiris.data.label_maps import LabelledPairs, Pose, load_label_maps
 from dropiris.data.nnunet import Dataset
 from dropiris.data.shapes import Ensemble
 from dropiris.errors import InputError
@@ -18,8 +18,9 @@ from dropiris.train.contrastive import contrastive_loss, labels_at, sample_voxel
 from dropiris.train.engine import TrainingRun, Weights
 from dropiris.train.extractor_config import ExtractorConfig
 from dropiris.train.extractor_export import export_extractor, extractor_weights
+from dropiris.train.optimizers import build_optimizer
 from dropiris.train.schedules import cosine_schedule
-from dropiris.train.structure_naming import NamingAnatomix, naming_loss
+from dropiris.train.structure_naming import NamingAnatomix, naming_loss, outline_loss
 
 
 def train_extractor(config: ExtractorConfig, run_folder: Path) -> Bundle:
@@ -27,10 +28,14 @@ def train_extractor(config: ExtractorConfig, run_folder: Path) -> Bundle:
     with TrainingRun(config, run_folder) as run:
         datasets = [Dataset.open(folder) for folder in config.data]
         pairs = labelled_pairs(config, datasets)
-        if config.naming and len(pairs.names) == 1:
-            raise InputError("naming needs label maps of at least 8 labels; give them as --data, or naming=0.")
-        network = NamingAnatomix(config.levels, len(pairs.names), config.projection, config.naming)
-        optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        if (config.naming or config.outlining) and len(pairs.names) == 1:
+            raise InputError(
+                "names need label maps of at least 8 labels; give them as --data, or naming=0 outlining=0."
+            )
+        network = NamingAnatomix(
+            config.levels, len(pairs.names), config.projection, config.naming, config.outlining > 0
+        )
+        optimizer = build_optimizer([p for p in network.parameters() if p.requires_grad], config)
         probe = Probe(config, datasets)
         schedule = cosine_schedule(optimizer, config)
         model = run.prepare(network, optimizer, schedule, clip=2.0, validate=lambda weights: probe(weights)["probe"])
@@ -43,7 +48,7 @@ def train_extractor(config: ExtractorConfig, run_folder: Path) -> Bundle:
             at_levels = [labels_at(maps, max(1, level)) for level in config.levels]
             count = max(config.voxels, config.named_voxels if config.naming else 0)
             voxels = [sample_voxels(own, count, config.balanced) for own in at_levels]
-            features, logits = model(images, voxels, config.voxels)
+            features, logits, outlines = model(images, voxels, config.voxels, possible)
             loss = torch.zeros((), device=run.device)
             if contrastive:
                 theirs = [
@@ -54,6 +59,8 @@ def train_extractor(config: ExtractorConfig, run_folder: Path) -> Bundle:
                 called = [labels_at(names, max(1, level)) for level in config.levels]
                 called = [own.gather(1, where) for own, where in zip(called, voxels, strict=True)]
                 loss = loss + config.naming * naming_loss(logits, called, possible, config.levels)
+            if config.outlining:
+                loss = loss + config.outlining * outline_loss(outlines, names, possible)
             run.step(loss)
         weights = run.weights()
         if run.fabric.is_global_zero:
@@ -73,9 +80,8 @@ def labelled_pairs(config: ExtractorConfig, datasets: list[Dataset], split: str 
         on_device=config.synthesis == "device" and split == "Tr",
         stripped=config.stripped,
         weights=config.weights or None,
-        coarsest=config.coarsest,
-        rotation=config.rotation,
-        upright=config.upright,
+        pose=Pose(config.finest, config.coarsest, config.rotation, config.upright, config.centring),
+        random_share=config.random_share,
         views=2 if config.naming < 1 or split != "Tr" else 1,
     )
 

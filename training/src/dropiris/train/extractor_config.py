@@ -34,6 +34,9 @@ class ExtractorConfig(RunConfig):
         description="share of the loss that names structures; 0: contrastive alone, as anatomix",
     )
     named_voxels: int = Field(default=2048, ge=8, description="sampled per pair and level to be named")
+    outlining: float = Field(
+        default=0.0, ge=0, description="weight of a segmentation loss over every voxel: what gives features their edges"
+    )
     windows: float = Field(default=0.3, ge=0, le=1, description="share of label maps that are windows of whole scans")
     shapes: tuple[int, int] = Field(default=(12, 40), description="shapes of an ensemble, from and to")
     templates: float = Field(default=0.6, ge=0, le=1, description="share of shapes taken from label maps")
@@ -49,6 +52,13 @@ class ExtractorConfig(RunConfig):
     upright: bool = Field(
         default=False, description="mirror left and right only: scans in use come in canonical orientation"
     )
+    centring: float | None = Field(
+        default=None, ge=0, le=1, description="windows about named structures, pulled to the middle by this share"
+    )
+    random_share: float = Field(
+        default=1.0, ge=0, le=1, description="brains in random contrast; the others look like T1, T2, FLAIR or CT"
+    )
+    finest: float = Field(default=1.0, ge=1, description="smallest voxel of a window, in voxels of its map")
     coarsest: float = Field(default=3.0, ge=1, description="largest voxel of a window, in voxels of its map")
     synthesis: Literal["workers", "device"] = Field(
         default="workers", description="where images are made; the device is faster when it is a GPU with few cores"

@@ -32,7 +32,6 @@ class IrisConfig(RunConfig):
     task_channels: int = 64
     queries: int = 10
     similarity: bool = True
-    optimizer: Literal["adamw", "lamb"] = "adamw"
     schedule: Literal["cosine", "exponential"] = Field(default="cosine", description="after the warm-up")
     memory: float = Field(
         default=0.999, ge=0, lt=1, description="momentum of the memory bank of training classes; 0 keeps none"

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from dropiris.networks.views import instance_norm
 from dropiris.train.contrastive import ContrastiveAnatomix
+from dropiris.train.segmentation_loss import segmentation_loss
 
 
 class NamingAnatomix(ContrastiveAnatomix):
@@ -29,10 +30,17 @@ class NamingAnatomix(ContrastiveAnatomix):
         How many there are, "nothing that has a name" included.
     naming : float
         Share of the loss that names: 1 has no projections, 0 no heads.
+    outlines : bool
+        Whether the last block is trained too, and read at every voxel: its edges are those of the structures.
     """
 
-    def __init__(self, levels: Sequence[int], names: int, width: int = 128, naming: float = 0.5):
+    def __init__(
+        self, levels: Sequence[int], names: int, width: int = 128, naming: float = 0.5, outlines: bool = False
+    ):
         super().__init__(levels, width)
+        self.outline = nn.Linear(self.model[-1].in_channels, names) if outlines else None  # type: ignore[arg-type]
+        if outlines:
+            self.model[:-1].requires_grad_(True)
         if naming == 1:
             self.projections = nn.ModuleList()
         channels = [self.model[layer].out_channels for layer in self.layers]
@@ -42,17 +50,20 @@ class NamingAnatomix(ContrastiveAnatomix):
         )
 
     def forward(  # type: ignore[override]
-        self, images: torch.Tensor, voxels: Sequence[torch.Tensor], compared: int
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        self, images: torch.Tensor, voxels: Sequence[torch.Tensor], compared: int, possible: torch.Tensor | None = None
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]:
         """Images of all views (V B, 1, D, H, W) and, per level, voxels (B, N), to what is compared and what is named.
 
         Returns
         -------
         features : per level, (B, V n, width) of the first n = ``compared`` voxels, projected; [] without projections
         logits : per level, (B, V N, names); [] without heads
+        outlines : per image, logits (n, D, H, W) of the n names that ``possible`` (B, names) allows; [] without them
         """
-        kept: dict[int, torch.Tensor] = dict.fromkeys(self.layers, images)
-        self.run(images, max(self.layers) + 1, kept)
+        last = len(self.model) - 2  # what the output reads
+        read_at = self.layers if self.outline is None else [*self.layers, last]
+        kept: dict[int, torch.Tensor] = dict.fromkeys(read_at, images)
+        self.run(images, max(read_at) + 1, kept)
         features, logits = [], []
         for number, (layer, where) in enumerate(zip(self.layers, voxels, strict=True)):
             views = len(images) // len(where)
@@ -63,7 +74,15 @@ class NamingAnatomix(ContrastiveAnatomix):
             if self.heads:
                 named = self.heads[number](read(instance_norm(kept[layer].float()), where))
                 logits.append(torch.cat(named.chunk(views), dim=1))
-        return features, logits
+        outlines = []
+        if self.outline is not None and possible is not None:
+            possible = possible.clone()
+            possible[:, 0] = True  # images of nothing that has a name, too, need a gradient
+            for image, allowed in zip(kept[last], possible.repeat(len(images) // len(possible), 1), strict=True):
+                # only the rows a dataset draws: beside its own structures those of all others would cost a volume each
+                kernels, shifts = self.outline.weight[allowed][..., None, None, None], self.outline.bias[allowed]
+                outlines.append(F.conv3d(image[None], kernels, shifts)[0])
+        return features, logits, outlines
 
 
 def read(level: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
@@ -96,3 +115,22 @@ def naming_loss(
         wanted = truth.repeat(1, own.shape[1] // truth.shape[1])[counted]
         total = total + weight / sum(weights) * F.cross_entropy(masked.flatten(0, 1), wanted.long().flatten())
     return total
+
+
+def outline_loss(outlines: Sequence[torch.Tensor], names: torch.Tensor, possible: torch.Tensor) -> torch.Tensor:
+    """Dice and cross-entropy of every voxel, mean over the images of what has names; see :func:`segmentation_loss`.
+
+    Parameters
+    ----------
+    outlines : per image of all views, logits (n, D, H, W) of its possible names
+    names : (B, D, H, W)
+    possible : (B, names) bool, "nothing that has a name" first
+    """
+    losses = [names.new_zeros((), dtype=torch.float32)] + [own.float().sum() * 0.0 for own in outlines]
+    for number, own in enumerate(outlines):
+        allowed = possible[number % len(possible)]
+        if allowed.any():
+            places = allowed.cumsum(0) - 1
+            target = places[names[number % len(names)].long()]
+            losses.append(segmentation_loss(own[None], target[None, None], pooled=False, balance=0.5) / len(outlines))
+    return torch.stack(losses).sum()

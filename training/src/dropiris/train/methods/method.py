@@ -72,7 +72,7 @@ class ERM:
         return network(z)
 
     def loss(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return segmentation_loss(logits, target)
+        return segmentation_loss(logits, target, balance=self.config.balance)
 
     def bundle(self, state: State) -> tuple[dict[str, Any], State]:
         return self.spec("UNet", self.channels), state
