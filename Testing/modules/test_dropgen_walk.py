@@ -91,12 +91,16 @@ def test_a_session_from_loading_to_the_reloaded_scene(slicer, panel, slice_view,
     # Find a model: its card, and what it says.
     ui.modelSearchBox.text = "spleen"
     assert ui.modelsList.count == 0
+    assert panel.model() == "brain-any-contrast"  # the first one is chosen when the user chose none
     ui.modelSearchBox.text = "hippo MR"
+    assert ui.modelsList.count == 2  # a model for any contrast is one for MR
+    ui.modelSearchBox.text = "hippo crops MR"
     assert ui.modelsList.count == 1
     ui.modelFilterComboBox.currentIndex = 2
     assert ui.modelsList.count == 0
     ui.modelFilterComboBox.currentIndex = 1
-    assert ui.modelsList.currentRow == 0 and panel.model() == "hippocampus-t1"
+    ui.modelsList.setCurrentRow(0)
+    assert panel.model() == "hippocampus-t1"
     card = ui.modelsList.itemWidget(ui.modelsList.item(0)).text
     for fact in ("Hippocampus, T1 crops", "MR", "2 structures", "Dice 0.79", "6.7 MB", "CC BY-SA 4.0", "shipped"):
         assert fact in card

@@ -162,6 +162,7 @@ def test_a_card_that_says_more_than_is_measured_is_noticed(recipes):
     row = {"dataset": "DatasetA (Val)", "structure": "big", "metric": "Dice", "value": 0.9, "cases": 2}
     noted = {**row, "note": "no reference", "value": 0.5}
     differences = recipes["cards"].differences
+    assert recipes["cards"].unlisted([row], [{**row, "value": 0.1}, noted]) == [noted]
     assert differences([row, noted], [{**noted, "value": 0.503}, row]) == []
     assert differences([{**row, "interval": [0.7, 0.9]}], [{**row, "interval": [0.1, 0.2]}]) == []  # values alone
     found = differences([row, noted], [{**row, "value": 0.8}])

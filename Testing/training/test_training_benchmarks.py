@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from dropiris.files import write_labels, write_volume
 from dropiris.train import train_dropgen
@@ -90,3 +91,21 @@ def test_adaptations_stand_in_one_table(data, tmp_path):
     for row in ("DropGen", "ERM", "no dropout", "stable only", "EntMin (ERM)", "EntMin (no dropout)", "SFB"):
         assert f"| {row} |" in printed
     assert "| alpha tuning (" in printed
+
+
+def test_learning_speed_compares_optimisers_on_heads_that_are_held_back(tmp_path):
+    recipe = yaml.safe_load((ROOT / "training" / "recipes" / "brain-any-contrast.yaml").read_text(encoding="utf-8"))
+    folder = tmp_path / recipe["data"][0]
+    (folder / "labelsTr").mkdir(parents=True)
+    names = [name for parts in recipe["merge"].values() for name in parts]
+    labels = np.zeros((48, 48, 48), np.uint8)
+    for number in range(len(names)):
+        i, j, k = number // 16, number // 4 % 4, number % 4
+        labels[8 + 10 * i : 18 + 10 * i, 4 + 10 * j : 14 + 10 * j, 4 + 10 * k : 14 + 10 * k] = number + 1
+    for case in ["training_seg_01", *recipe["training"]["without"]]:
+        write_labels(LabelMap(labels, np.diag([4.0, 4.0, 4.0, 1.0])), folder / "labelsTr" / f"{case}.nii.gz")
+        (folder / "labelsTr" / f"{case}.json").unlink(missing_ok=True)
+    table = {"labels": {"background": 0, **{name: n for n, name in enumerate(names, start=1)}}}
+    (folder / "dataset.json").write_text(json.dumps(table), encoding="utf-8")
+    printed = run("learning_speed.py", "--data", tmp_path, "--steps", 1)
+    assert all(name in printed for name in ("AdamW, balanced", "Muon", "Muon, balanced")) and "1 steps" in printed

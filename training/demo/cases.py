@@ -33,7 +33,7 @@ class Task:
 
 
 def packaged_tasks() -> list[Task]:
-    """ICBM152, an average T1 of 152 people: both hippocampi by DropGenSeg, the left one by IrisICL too."""
+    """ICBM152, an average T1 of 152 people: hippocampi by DropGenSeg, the left one by IrisICL too, and the brain."""
     head = icbm152()
     right, left = (crop(head, HIPPOCAMPUS[side], CROP, f"ICBM152 {side} hippocampus") for side in ("right", "left"))
     return [
@@ -46,6 +46,7 @@ def packaged_tasks() -> list[Task]:
             truth="hippocampus-left-dropgen",
             note="reference: DropGenSeg's right hippocampus; compared with DropGenSeg's left one, not with an expert",
         ),
+        Task("brain-dropgen", head, "brain-any-contrast"),
     ]
 
 

@@ -7,6 +7,7 @@ ICBM152 template, whose licence lets it be copied and changed; the README names 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from dropiris.train.extractors import build_extractor
 from dropiris.volume import LabelMap, Reference, Volume
 
 NAME = "failures.png"
+# Middle of a cavity in the left frontal lobe, mm in MNI space, and its radius.
+CAVITY, CAVITY_RADIUS = (-28.0, 30.0, 18.0), 20.0
 Failure = tuple[str, list[np.ndarray]]
 
 
@@ -34,6 +37,24 @@ def hippocampus(head: Volume) -> Failure:
         f"Given a whole head instead of a crop around one hippocampus it marks {millilitres(found):.0f} mL all over "
         f"the brain; a hippocampus has about {millilitres(true):.0f} mL. Left: its crop; right: the whole head.",
         [picture(crop_of(head), true, axis=0), picture(head, found, axis=1)],
+    )
+
+
+def brain(head: Volume) -> Failure:
+    """A cavity in the left hemisphere, as after an operation."""
+    segmenter = DropGenSegmenter(Bundle.open(MODELS / "brain-any-contrast"), "cpu")
+    places = np.stack(np.meshgrid(*map(np.arange, head.shape), indexing="ij"), -1)
+    distance = np.linalg.norm(places @ head.affine[:3, :3].T + head.affine[:3, 3] - CAVITY, axis=-1)
+    cavity = distance < CAVITY_RADIUS
+    operated = replace(head, array=np.where(cavity, np.percentile(head.array[head.array > 0], 2), head.array))
+    found = segmenter.segment(operated)
+    fluid = [s.label for s in found.structures if "ventricle" in s.name]
+    inside, tissue = found.array[cavity], ~np.isin(found.array[cavity], [0, *fluid])
+    return (
+        f"In a cavity of {2 * CAVITY_RADIUS / 10:.0f} cm, as after an operation, it calls {100 * tissue.mean():.0f} % "
+        f"tissue and {100 * np.isin(inside, fluid).mean():.0f} % ventricle; nothing of what it knows is there. Left: "
+        "the scan as it is; right: with the cavity.",
+        [picture(head, segmenter.segment(head), axis=2), picture(operated, found, axis=2)],
     )
 
 
@@ -66,9 +87,9 @@ def features(head: Volume) -> Failure:
         agreements.append(float(torch.nn.functional.cosine_similarity(one[:, inside], other[:, inside], dim=0).mean()))
         pictures += [colours(one, other, inside)]
     return (
-        "They are smooth: they tell where in a head a voxel lies, not where a structure ends, so edges have to come "
-        "from the image beside them. And those of a T1 and of the same scan with its intensities turned round agree "
-        f"less where voxels are larger than in training: mean cosine {agreements[0]:.2f} with voxels of 1.5 mm, "
+        "Their largest components are smooth: they tell where in a head a voxel lies; the finest edges have to come "
+        "from the image beside them. And those of a T1 and of the same scan with its intensities turned round agree less "
+        f"where voxels are larger than in training: mean cosine {agreements[0]:.2f} with voxels of 1.5 mm, "
         f"{agreements[1]:.2f} with 6 mm. Each picture: three principal components, above of the scan, below of the "
         "inverted one.",
         pictures,
@@ -112,6 +133,7 @@ def colours(one: torch.Tensor, other: torch.Tensor, inside: torch.Tensor) -> np.
 
 
 MODELS_SHOWN: dict[str, Callable[[Volume], Failure]] = {
+    "brain-any-contrast": brain,
     "hippocampus-t1": hippocampus,
     "iris-compact": iris,
     "stable-features": features,

@@ -26,6 +26,8 @@ def main() -> None:
     dropgen = DropGenSegmenter(Bundle.open(MODELS / "hippocampus-t1"), "cpu")
     found = dropgen.segment(right)
     save("hippocampus-t1", picture(right, found, axis=0))
+    brain = DropGenSegmenter(Bundle.open(MODELS / "brain-any-contrast"), "cpu")
+    save("brain-any-contrast", picture(head, brain.segment(head), axis=2))
     iris = IrisSegmenter(Bundle.open(MODELS / "iris-compact"), "cpu")
     task = iris.encode([Reference(right, (found,))])
     save("iris-compact", beside(picture(right, found, axis=0), picture(left, iris.segment(left, task), axis=0)))

@@ -17,6 +17,12 @@ from dropiris.train.methods import build_method
 TOLERANCE = 0.005
 
 
+def unlisted(stated: Sequence[dict[str, Any]], measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Measured rows of what a card has no row of."""
+    known = {key_of(row) for row in stated}
+    return [row for row in measured if key_of(row) not in known]
+
+
 def rows_again(bundle: Bundle, config: IrisConfig | DropGenConfig, device: str = "auto") -> list[dict[str, Any]]:
     """The rows that training would write on the card of these weights; nothing is written."""
     if isinstance(config, IrisConfig):
@@ -28,10 +34,10 @@ def rows_again(bundle: Bundle, config: IrisConfig | DropGenConfig, device: str =
 
 def differences(stated: Sequence[dict[str, Any]], measured: Sequence[dict[str, Any]]) -> list[str]:
     """A sentence for every row of a card that was measured otherwise, or not at all; none where all is well."""
-    again = {_key(row): row["value"] for row in measured}
+    again = {key_of(row): row["value"] for row in measured}
     found = []
     for row in stated:
-        value, what = again.get(_key(row)), ", ".join(part for part in _key(row) if part)
+        value, what = again.get(key_of(row)), ", ".join(part for part in key_of(row) if part)
         if value is None:
             found.append(f"{what}: the card says {row['value']:.4f}; nothing here measures it")
         elif abs(value - row["value"]) > TOLERANCE:
@@ -39,5 +45,6 @@ def differences(stated: Sequence[dict[str, Any]], measured: Sequence[dict[str, A
     return found
 
 
-def _key(row: dict[str, Any]) -> tuple[str, ...]:
+def key_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """What a score is of."""
     return tuple(str(row.get(name, "")) for name in ("dataset", "structure", "metric", "note"))

@@ -16,14 +16,14 @@ from pathlib import Path
 import dropgen_scores
 import iris_table
 from baselines import CentredMask, Registration
-from card_check import differences, rows_again
+from card_check import differences, rows_again, unlisted
 from iris_scores import IrisModel, Method, NotInstalled, PairScore, measure
 from iris_tasks import TASKS, IrisTask
 from train_models import ROOT, read_recipe, recipe_file
 
 from dropiris.errors import DropIrisError
 from dropiris.evaluate.report import write_all
-from dropiris.models.bundle import Bundle
+from dropiris.models.bundle import Bundle, change_card
 from dropiris.models.catalogue import Catalogue
 from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.iris_config import IrisConfig
@@ -44,6 +44,7 @@ def main() -> int:
     )
     parser.add_argument("--report-only", action="store_true", help="the table of Iris with what is measured; no more")
     parser.add_argument("--no-cards", action="store_true", help="leave out measuring the cards' scores again")
+    parser.add_argument("--write", action="store_true", help="put scores on scans that a card does not list on it")
     chosen = parser.parse_args()
     try:
         bundles = find_models(chosen.models)
@@ -104,6 +105,9 @@ def examine(bundle: Bundle, chosen: argparse.Namespace) -> list[str]:
             rows += dropgen_scores.card_rows(task, summary)
             low, high = summary["overall"]["dice"]["interval"] or (float("nan"), float("nan"))
             print(f"{bundle.card.name} on {task.scored_as}: Dice {rows[-1]['value']:.3f} [{low:.2f}, {high:.2f}]")
+    if chosen.write and (new := unlisted(bundle.card.scores, rows)):
+        change_card(bundle.folder, scores=[*bundle.card.scores, *new])
+        bundle = Bundle.open(bundle.folder)
     if chosen.no_cards:
         return []
     if config is None:

@@ -14,6 +14,8 @@ from dropiris.panels.choices import count
 
 # The filter's entries in the order of the .ui file; "" lists all.
 STATES = ("", "shipped", "installed", "available")
+# What a search for a scan's modality finds as well: models whose card says "any".
+ANY = ("MR", "CT")
 
 
 def listed(entries: Sequence[Any], method: str, words: str = "", state: str = "") -> list[Any]:
@@ -125,5 +127,6 @@ def _searched(entry: Any) -> str:
     if card is None:
         return str(entry.name).casefold()
     structures = [structure.name for structure in card.structures]
-    parts = [entry.name, card.title, card.description, *card.anatomy, *card.modality, *structures]
+    modality = [*card.modality, *(ANY if "any" in card.modality else ())]
+    parts = [entry.name, card.title, card.description, *card.anatomy, *modality, *structures]
     return " ".join(parts).casefold()
