@@ -88,8 +88,8 @@ def features(head: Volume) -> Failure:
         pictures += [colours(one, other, inside)]
     return (
         "Their largest components are smooth: they tell where in a head a voxel lies; the finest edges have to come "
-        "from the image beside them. And those of a T1 and of the same scan with its intensities turned round agree less "
-        f"where voxels are larger than in training: mean cosine {agreements[0]:.2f} with voxels of 1.5 mm, "
+        "from the image beside them. And those of a T1 and of the same scan with its intensities turned round agree "
+        f"less where voxels are larger than in training: mean cosine {agreements[0]:.2f} with voxels of 1.5 mm, "
         f"{agreements[1]:.2f} with 6 mm. Each picture: three principal components, above of the scan, below of the "
         "inverted one.",
         pictures,
