@@ -75,7 +75,7 @@ def test_dropgen_scores_as_its_card_says(shared_data):
 
 
 def test_features_agree_between_contrasts_and_can_be_read(shared_data):
-    """A head that nobody trained on, CT-like and T2-like: measured CKA 0.94, probe 0.51; untrained 0.07 and 0.04."""
+    """A head that nobody trained on, CT-like and T2-like: four such pairs have CKA 0.97, probe 0.76; untrained 0.09 and 0.04."""
     path = Path(__file__).parents[2] / "training" / "benchmarks" / "stable_features.py"
     spec = importlib.util.spec_from_file_location("stable_features", path)
     measuring = importlib.util.module_from_spec(spec)
@@ -86,4 +86,4 @@ def test_features_agree_between_contrasts_and_can_be_read(shared_data):
         cka, probe = measuring.measure(pairs, lambda x: stable_features(build_extractor(config), x))
         torch.manual_seed(0)
         _, untrained = measuring.measure(pairs, lambda x: stable_features(AnatomixUNet().eval(), x))
-    assert cka > 0.88 and probe > 0.4 > 3 * untrained
+    assert cka > 0.93 and probe > 0.65 > 3 * untrained

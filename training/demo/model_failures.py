@@ -17,7 +17,7 @@ from scene import crop
 
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference import DropGenSegmenter, IrisSegmenter
-from dropiris.models.bundle import Bundle, change_card
+from dropiris.models.bundle import Bundle, change_card, sha256_of
 from dropiris.networks.views import stable_features
 from dropiris.train.dropgen_config import DropGenConfig
 from dropiris.train.extractors import build_extractor
@@ -149,7 +149,9 @@ def main() -> None:
         gap = np.full((pictures[0].shape[0], 4, 3), 255, np.uint8)
         path = MODELS / model / NAME
         imsave(path, np.hstack([pictures[0], gap, *pictures[1:]]))
-        change_card(MODELS / model, failures=[{"text": text, "picture": NAME}])
+        digests = Bundle.open(MODELS / model).card.sha256
+        listed = {NAME: sha256_of(path)} if NAME in digests else {}
+        change_card(MODELS / model, failures=[{"text": text, "picture": NAME}], sha256={**digests, **listed})
         print(f"{model}: {text} ({path.stat().st_size / 1000:.0f} kB)")
 
 
