@@ -160,6 +160,31 @@ def test_scans_are_rendered_from_their_labels_where_asked(blob_dataset, monkeypa
         assert len(drawn) == images and episode.reference_masks.sum() > 0
 
 
+def test_heads_are_rendered_as_sequences_where_asked(blob_dataset, tmp_path):
+    """Fluid is brighter than white matter in T2 alone; one sequence in both windows unless the contrast changes."""
+    from dropiris.data.sequences import sequence_shift, tissues_of, with_sequence
+    from dropiris.data.synthesis import Contrast
+
+    tissues = tissues_of(["cerebral white matter", "lateral ventricle", "skin"])
+    assert tissues.tolist()[0] == tissues.tolist()[3] == -1
+    rng = np.random.default_rng(0)
+    drawn = Contrast.draw(1, 4, rng)
+    for sequence in ("T1", "T2", "FLAIR", "CT"):
+        mean = with_sequence(drawn, tissues, sequence, sequence_shift(rng)).mean[0]
+        assert (mean[2] > mean[1]) == (sequence == "T2") and mean[3] == drawn.mean[0, 3]
+
+    dataset = Dataset.open(blob_dataset)
+    assert load_scans(dataset)[0].tissues.size == 0
+    brain = replace(dataset, structures={"left_cerebral_white_matter": 1, "left_lateral_ventricle": 3})
+    scan = replace(load_scans(brain)[0], levels=[])
+    assert scan.tissues.max() >= 0
+    for change in (0.0, 1.0):
+        made = episodes([scan], sequences=1.0, contrast_change=change)
+        looks = made._looks((scan, scan), np.random.default_rng(1))
+        assert torch.equal(looks[0].contrast.mean, looks[1].contrast.mean) == (change == 0.0)
+        assert all(look.appearance is not None for look in looks)
+
+
 def test_a_remapped_window_keeps_its_edges_and_range():
     from dropiris.data.intensity_augmentation import remap
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dropiris.data.nnunet import Dataset
+from dropiris.errors import InputError
 from dropiris.inference import DropGenSegmenter, IrisSegmenter
 from dropiris.train import checkpoint, train_dropgen, train_iris
 from dropiris.train.dropgen_config import DropGenConfig
@@ -61,6 +62,33 @@ def test_iris_ends_in_a_bundle_that_segments(blob_dataset, tmp_path):
     volume, _ = dataset.cases("Val")[0].read()
     assert {s.name for s in segmenter.segment(volume, task).structures} == {"ball", "box"}
     assert "one reference" in bundle.card.scores[0]["note"]
+
+
+def test_iris_with_the_head_in_closed_form_ends_in_a_bundle_that_segments(blob_dataset, tmp_path):
+    """With everything but the refinement kept as the plain model has it."""
+    plain = train_iris(iris_config(blob_dataset), tmp_path / "plain")
+    kept = ["encoder", "task_encoder", "prior", "decoder"]
+    more = {"extractor": "MIND-SSC", "dropout": 0.0, "closed_form": True, "frozen": kept}
+    bundle = train_iris(iris_config(blob_dataset, init_from=plain.folder, **more), tmp_path / "run")
+    before, after = plain.tensors(), bundle.tensors()
+    first = ("iris.encoder.stages.0.first.weight", "iris.encoder.stages.0.shortcut.weight")  # they see features, too
+    assert all(torch.equal(before[n], after[n]) for n in before if n.startswith("iris.") and n not in first)
+    assert all(torch.equal(before[n], after[n][:, :1]) and not after[n][:, 1:].any() for n in first)
+    assert after["iris.refinement.correction.weight"].any()
+    dataset = Dataset.open(blob_dataset)
+    segmenter = IrisSegmenter(bundle, "cpu")
+    task = segmenter.encode([as_reference(dataset, case) for case in dataset.cases()[:2]])
+    volume, _ = dataset.cases("Val")[0].read()
+    assert {s.name for s in segmenter.segment(volume, task).structures} == {"ball", "box"}
+
+
+@pytest.mark.parametrize(
+    ("frozen", "said"),
+    [(["head"], "its parts are encoder"), (["encoder", "task_encoder", "prior", "decoder"], "nothing is left to train")],
+)
+def test_parts_that_cannot_be_frozen_are_refused(blob_dataset, tmp_path, frozen, said):
+    with pytest.raises(InputError, match=said):
+        train_iris(iris_config(blob_dataset, frozen=frozen), tmp_path / "run")
 
 
 @pytest.mark.parametrize(("train", "config"), [(train_iris, iris_config), (train_dropgen, dropgen_config)])

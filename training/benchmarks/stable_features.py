@@ -26,7 +26,7 @@ from dropiris.errors import DropIrisError
 from dropiris.evaluate.representations import linear_cka, linear_probe
 from dropiris.files import read_volume
 from dropiris.geometry import CanonicalGrid
-from dropiris.models.bundle import Bundle, write_bundle
+from dropiris.models.bundle import write_bundle
 from dropiris.models.catalogue import Catalogue
 from dropiris.networks import MINDSSC, AnatomixUNet
 from dropiris.networks.views import stable_features
@@ -143,8 +143,7 @@ def main() -> int:
         ]
         print(f"| {name} | " + " | ".join(f"{cka:.2f} / {probe:.2f}" for cka, probe in found[name]) + " |", flush=True)
     if chosen.write:
-        folder = Path(chosen.features)
-        bundle = Bundle.open(folder) if folder.is_dir() else Catalogue().find(chosen.features)
+        bundle = Catalogue().find(chosen.features)
         rows = card_rows(found, {name: len(pairs) for name, pairs in settings.items()})
         write_bundle(bundle.folder, replace(bundle.card, scores=rows), bundle.tensors(), also=bundle.others())
     return 0

@@ -14,8 +14,9 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from dropiris.data.intensity_augmentation import augment_intensity, remap
+from dropiris.data.sequences import ORDINARY, SEQUENCES, sequence_shift, with_sequence
 from dropiris.data.shape_episodes import shape_pair
-from dropiris.data.synthesis import Contrast, Deformation, deform, synthesise, without
+from dropiris.data.synthesis import Appearance, Contrast, Deformation, deform, synthesise, without
 from dropiris.data.training_scan import Content, TrainingScan
 from dropiris.data.windows import Placement, cut_window, random_rotation
 from dropiris.networks.views import iris_input
@@ -35,6 +36,13 @@ class Episode(NamedTuple):
     query_masks: torch.Tensor
     classes: torch.Tensor
     spacing: torch.Tensor
+
+
+class Look(NamedTuple):
+    """How a label map is rendered."""
+
+    contrast: Contrast
+    appearance: Appearance | None = None
 
 
 class EpisodeDataset(TorchDataset):
@@ -76,26 +84,19 @@ class EpisodeDataset(TorchDataset):
         # on every axis a hippocampus's two ends were not told apart after 700 steps (Dice 0.2).
         mirror = np.where(rng.random(3) < (self.config.mirror, 0.0, 0.0), -1.0, 1.0)
         rendered = [not scan.levels or rng.random() < self.config.rendered for scan in (reference, query)]
-        contrasts: list[Contrast | None] = [None, None]
+        looks: list[Look | None] = [None, None]
         if any(rendered):
-            # drawn for groups, not for a scan's own numbers: one contrast is one contrast in both scans
-            n = 1 + int(max(reference.groups.max(), query.groups.max()))
-            drawn = [Contrast.draw(1, n, rng)] * 2
-            if rng.random() < self.config.contrast_change:
-                drawn[1] = Contrast.draw(1, n, rng)
-            contrasts = [
-                one.of(scan.groups) if yes else None
-                for one, scan, yes in zip(drawn, (reference, query), rendered, strict=True)
-            ]
+            drawn = self._looks((reference, query), rng)
+            looks = [look if yes else None for look, yes in zip(drawn, rendered, strict=True)]
         where = [reference.contents[n] for n in names]
         placement = self._place(reference, where, spacing, mirror, False, rng)
-        image, masks = self._cut(reference, where, placement, contrasts[0], rng)
+        image, masks = self._cut(reference, where, placement, looks[0], rng)
         # A class that lies outside the reference's window cannot be learned from it: ask for the anchor instead.
         shown = [k if masks[k].sum() >= 4 else 0 for k in range(classes)]
         names, masks = [names[k] for k in shown], masks[shown]
         wanted = [query.contents.get(n) for n in names]
         placement = self._place(query, [c for c in wanted if c], spacing, mirror, True, rng)
-        query_image, query_masks = self._cut(query, wanted, placement, contrasts[1], rng)
+        query_image, query_masks = self._cut(query, wanted, placement, looks[1], rng)
         if rng.random() < 0.15:
             masks = perturb(masks, rng)
         sign = -1.0 if rng.random() < self.config.invert else 1.0
@@ -103,6 +104,28 @@ class EpisodeDataset(TorchDataset):
         known = torch.tensor([self.classes.index(name) if told else -1 for name in names])
         sizes = torch.tensor([own_spacing[name] for name in names], dtype=torch.float32)
         return Episode(sign * image, masks, sign * query_image, query_masks, known, sizes)
+
+    def _looks(self, pair: Sequence[TrainingScan], rng: np.random.Generator) -> list[Look]:
+        """How each of two scans is rendered: in one contrast, or in two."""
+        change = rng.random() < self.config.contrast_change
+        if all(scan.tissues.size for scan in pair) and rng.random() < self.config.sequences:
+            first, second = rng.choice(SEQUENCES, 2, replace=False) if change else [rng.choice(SEQUENCES)] * 2
+            shift = sequence_shift(rng)
+        else:
+            first = second = ""
+        # drawn for groups, not for a scan's own numbers: one contrast is one contrast in both scans
+        n = 1 + int(max(scan.groups.max() for scan in pair))
+        drawn = [Contrast.draw(1, n, rng, dark_air=1.0 if first else 0.7)] * 2
+        if change:
+            drawn[1] = Contrast.draw(1, n, rng, dark_air=1.0 if first else 0.7)
+        looks = []
+        for scan, contrast, sequence in zip(pair, drawn, (first, second), strict=True):
+            own = contrast.of(scan.groups)
+            if sequence:
+                looks.append(Look(with_sequence(own, scan.tissues, str(sequence), shift), ORDINARY))
+            else:
+                looks.append(Look(own))
+        return looks
 
     def _of_shapes(self, rng: np.random.Generator, classes: int) -> Episode:
         """An episode of random shapes, which are no class that could be remembered."""
@@ -129,12 +152,12 @@ class EpisodeDataset(TorchDataset):
         return Placement(centre, spacing * stretch, rotation)
 
     def _cut(
-        self, scan: TrainingScan, wanted: Sequence[Content | None], placement: Placement, contrast: Contrast | None,
+        self, scan: TrainingScan, wanted: Sequence[Content | None], placement: Placement, look: Look | None,
         rng: np.random.Generator,
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         side = self.config.window
         spacing = float(placement.spacing.mean())
-        if contrast is not None:
+        if look is not None:
             labels = cut_window(scan.labels[None], scan.voxel, placement, side, "nearest", 0.0)
             if self.config.bend:
                 labels = deform(labels, rng, Deformation.bending(self.config.bend))
@@ -142,7 +165,7 @@ class EpisodeDataset(TorchDataset):
             masks = torch.cat([torch.isin(labels, torch.tensor(one)).float() for one in values])
             if scan.outer and rng.random() < self.config.stripped:
                 labels = without(labels, scan.outer)
-            return iris_input(synthesise(labels.long(), contrast, rng))[0], masks
+            return iris_input(synthesise(labels.long(), look.contrast, rng, look.appearance))[0], masks
         array, voxel, origin = scan.level_for(spacing)
         shifted = Placement(placement.centre - origin - scan.voxel / 2, placement.spacing, placement.rotation)
         image = cut_window(array, voxel, shifted, side, outside=float(array.min()))  # air, as inference pads

@@ -7,6 +7,8 @@ intensity at random. For label maps in SynthSeg's names, see :func:`dropiris.dat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -41,15 +43,27 @@ ORDINARY = Appearance(
 
 def sequence_contrast(scan: LabelledScan, sequence: str, rng: np.random.Generator) -> Contrast:
     """Intensities of a scan's numbers 0..n in ``T1``, ``T2``, ``FLAIR`` or ``CT``, (1, n + 1)."""
+    drawn = Contrast.draw(1, len(scan.names) + 1, rng, dark_air=1.0).of(scan.alike)
+    return with_sequence(drawn, tissues_of(scan.names), sequence, sequence_shift(rng))
+
+
+def tissues_of(names: Sequence[str]) -> np.ndarray:
+    """Tissues (n + 1,) of the numbers 0..n, whose names without a side are given from 1 on; -1 where there is none."""
+    return np.array([-1, *(TISSUE_OF.get(name, -1) for name in names)])
+
+
+def sequence_shift(rng: np.random.Generator) -> np.ndarray:
+    """How much each tissue's intensity differs from the table's in one examination."""
+    return rng.uniform(-0.03, 0.03, len(_TISSUES))
+
+
+def with_sequence(drawn: Contrast, tissues: np.ndarray, sequence: str, shift: np.ndarray) -> Contrast:
+    """A contrast (1, n + 1) with the tissues (n + 1,) as the sequence shows them, the rest as it was drawn."""
     if sequence not in _MEANS:
         raise ValueError(f"sequence must be one of {', '.join(SEQUENCES)}, not {sequence!r}")
-    count = len(scan.names) + 1
-    drawn = Contrast.draw(1, count, rng, dark_air=1.0).of(scan.alike)
     mean, spread = drawn.mean.clone(), drawn.spread.clone()
-    shift = rng.uniform(-0.03, 0.03, len(_TISSUES))
-    for number, name in enumerate(scan.names, start=1):
-        if name in TISSUE_OF:
-            tissue = TISSUE_OF[name]
+    for number, tissue in enumerate(tissues.tolist()):
+        if tissue >= 0:
             mean[0, number] = _MEANS[sequence][tissue] + float(shift[tissue])
             spread[0, number] = _SPREAD[sequence]
     return Contrast(torch.clamp(mean, 0.0, 1.0), spread)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
 from dropiris.data.labelled_scan import OUTER, looking_alike, surroundings, without_side
 from dropiris.data.nnunet import Case, Dataset
+from dropiris.data.sequences import tissues_of
 from dropiris.data.volume_cache import Prepared, VolumeCache
 from dropiris.data.windows import averaged_levels, level_origin
 from dropiris.geometry import CanonicalGrid
@@ -78,6 +80,8 @@ class TrainingScan:
         all scans of a dataset. Last come the parts of what nobody labelled.
     outer : tuple of int
         Numbers of what lies outside the brain.
+    tissues : ndarray (n + 1,) or empty
+        Of a brain: each number's tissue in :mod:`dropiris.data.sequences`, -1 where it has none.
     """
 
     name: str
@@ -87,6 +91,7 @@ class TrainingScan:
     contents: dict[str, Content]
     groups: np.ndarray
     outer: tuple[int, ...] = ()
+    tissues: np.ndarray = field(default_factory=lambda: np.empty(0, int))
 
     @property
     def extent(self) -> np.ndarray:
@@ -95,9 +100,13 @@ class TrainingScan:
 
     def spacing_of(self, name: str) -> float:
         """Working voxel size of a structure (mm), as inference chooses it where everything is labelled."""
+        return max(self.contents[name].spacing, self._together)
+
+    @cached_property
+    def _together(self) -> float:
         low = np.min([content.low for content in self.contents.values()], axis=0)
         high = np.max([content.high for content in self.contents.values()], axis=0)
-        return max(self.contents[name].spacing, spacing_together(high - low))
+        return spacing_together(high - low)
 
     def level_for(self, spacing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The coarsest level that is still finer than the wanted spacing."""
@@ -127,7 +136,7 @@ def load_scan(
         Where there is an image: parts of like intensity that its unlabelled surroundings are cut into, to be rendered.
     """
     recipe = {
-        "for": "TrainingScan 6",  # count up when prepare_scan changes what it makes
+        "for": "TrainingScan 7",  # count up when prepare_scan changes what it makes
         "rule": rule.to_json(),
         "structures": dataset.structures,
         "annotated": dataset.partially_labelled.get(case.name),
@@ -148,7 +157,7 @@ def _to_entry(scan: TrainingScan) -> Prepared:
     contents = [[c.name, list(c.values), list(c.low), list(c.high), c.spacing] for c in scan.contents.values()]
     grids = [[list(voxel), list(origin)] for _, voxel, origin in scan.levels]
     facts = {"grids": grids, "voxel": list(scan.voxel), "contents": contents, "groups": scan.groups.tolist()}
-    facts["outer"] = list(scan.outer)
+    facts |= {"outer": list(scan.outer), "tissues": scan.tissues.tolist()}
     return Prepared(arrays, facts)
 
 
@@ -167,6 +176,7 @@ def _from_entry(name: str, prepared: Prepared) -> TrainingScan:
         contents={content.name: content for content in contents},
         groups=np.array(facts["groups"]),
         outer=tuple(facts["outer"]),
+        tissues=np.array(facts["tissues"], int),
     )
 
 
@@ -214,7 +224,11 @@ def prepare_scan(
         beyond = 2 + len(dataset.structures)  # the same groups in every scan of the dataset
         groups = np.concatenate([groups, beyond + np.arange(clusters)])
     outer = outside_the_brain(values, dataset)
-    return TrainingScan(case.name, levels, numbered, grid.spacing, contents, groups, outer)
+    called = {value: without_side(name) for name, value in dataset.structures.items()}
+    tissues = tissues_of([called.get(int(value), "") for value in values])
+    if not (tissues >= 0).any():
+        tissues = tissues[:0]
+    return TrainingScan(case.name, levels, numbered, grid.spacing, contents, groups, outer, tissues)
 
 
 def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:

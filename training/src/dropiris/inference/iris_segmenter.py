@@ -20,7 +20,13 @@ from dropiris.inference.reference_crops import PlacedMask, cut_image, place_mask
 from dropiris.inference.reference_windows import ReferenceWindow
 from dropiris.inference.sliding_window import Windows, pad_to_window, segment_windows
 from dropiris.inference.task_embedding import TaskEmbedding, average
-from dropiris.inference.working_spacing import group_spacings, labelled_extent, spacing_together, structure_spacing
+from dropiris.inference.working_spacing import (
+    box_of,
+    group_spacings,
+    labelled_extent,
+    spacing_together,
+    structure_spacing,
+)
 from dropiris.models.bundle import Bundle
 from dropiris.networks.iris import Iris
 from dropiris.progress import CancelToken, Progress, ProgressCallback, ignore_progress
@@ -91,15 +97,18 @@ class IrisSegmenter:
         """One working voxel size (mm) per structure, shared by all references; similar ones are made equal."""
         wanted: dict[str, list[float]] = {}
         for reference in references:
-            masks = {structure.name: reference.mask(structure.name) for structure in reference.structures}
-            for name, mask in masks.items():
-                if not mask.any():
+            voxel, boxes, own = reference.volume.spacing, [], {}
+            for structure in reference.structures:
+                mask = reference.mask(structure.name)  # one at a time: a hundred of a whole body are 13 GB
+                box = box_of(mask)
+                if box is None:
                     who = reference.volume.name or "the reference"
-                    raise InputError(f"The structure {name!r} of {who} is empty; draw it or leave it out.")
-            voxel = reference.volume.spacing
-            together = spacing_together(labelled_extent(list(masks.values()), voxel))
-            for name, mask in masks.items():
-                wanted.setdefault(name, []).append(max(together, structure_spacing(mask, voxel)))
+                    raise InputError(f"The structure {structure.name!r} of {who} is empty; draw it or leave it out.")
+                boxes.append(box)
+                own[structure.name] = structure_spacing(mask[box], voxel)
+            together = spacing_together(labelled_extent(boxes, voxel))
+            for name, spacing in own.items():
+                wanted.setdefault(name, []).append(max(together, spacing))
         means = [float(np.exp(np.mean(np.log(values)))) for values in wanted.values()]
         return dict(zip(wanted, group_spacings(means), strict=True))
 

@@ -29,7 +29,9 @@ def structure_spacing(mask: np.ndarray, spacing: Sequence[float] | np.ndarray) -
     spacing : (3,) voxel size of the mask, mm.
     """
     voxel = np.asarray(spacing, dtype=float)
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    box = box_of(mask)
+    if box is None:
+        raise ValueError("the mask is empty")
     extent = max((s.stop - s.start) * v for s, v in zip(box, voxel, strict=True))
     # every n-th voxel is enough for a mean; keeps whole-body masks under a tenth of a second
     step = [max(1, (s.stop - s.start) // 96) for s in box]
@@ -46,9 +48,14 @@ def spacing_together(extent: Sequence[float] | np.ndarray) -> float:
     return min(max(extent) / VOXELS_TOGETHER, COARSEST_TOGETHER)
 
 
-def labelled_extent(masks: Sequence[np.ndarray], spacing: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Size (3,) in mm of the box around masks (I, J, K) of bool, none of them empty."""
-    boxes = [ndimage.find_objects(mask.astype(np.uint8))[0] for mask in masks]
+def box_of(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
+    """The box around a mask (I, J, K) of bool; None where it is empty."""
+    found = ndimage.find_objects(mask.view(np.uint8))
+    return found[0] if found else None
+
+
+def labelled_extent(boxes: Sequence[tuple[slice, slice, slice]], spacing: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Size (3,) in mm of the box around all boxes."""
     low = np.min([[side.start for side in box] for box in boxes], axis=0)
     high = np.max([[side.stop for side in box] for box in boxes], axis=0)
     extent: np.ndarray = (high - low) * np.asarray(spacing, dtype=float)

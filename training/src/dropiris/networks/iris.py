@@ -6,8 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dropiris.networks.iris_closed_form import ClosedFormHead
 from dropiris.networks.iris_encoder import ImageFeatures, IrisEncoder
 from dropiris.networks.iris_mask_decoder import MaskDecoder
+from dropiris.networks.iris_refinement import Refinement
 from dropiris.networks.iris_similarity import PROTOTYPES, SimilarityPrior
 from dropiris.networks.iris_task_encoder import STRIDE, TaskEncoder
 
@@ -27,10 +29,13 @@ class Iris(nn.Module):
         m, the learned contextual queries (paper: 10).
     similarity : bool
         Add the similarity prior.
+    closed_form : bool
+        Add the head in closed form, :mod:`dropiris.networks.iris_closed_form`; of use with stable features.
 
     Notes
     -----
-    A task embedding is a tensor (B, K, m + 4, C): T_f, m tokens of T_c, then three prototypes of the prior.
+    A task embedding is a tensor (B, K, m + 4, C): T_f, m tokens of T_c, then three prototypes of the prior; with the
+    head in closed form its weights follow in a few more.
     Nothing at query time depends on how many references it was averaged from.
     """
 
@@ -41,9 +46,13 @@ class Iris(nn.Module):
         task_channels: int = 128,
         queries: int = 10,
         similarity: bool = True,
+        closed_form: bool = False,
     ):
         super().__init__()
-        self.tokens = queries + 1 + PROTOTYPES
+        self.own_tokens = queries + 1 + PROTOTYPES
+        self.closed_form = ClosedFormHead(in_channels, task_channels) if closed_form else None
+        self.refinement = Refinement(in_channels, base_width, task_channels) if closed_form else None
+        self.tokens = self.own_tokens + (self.closed_form.tokens if self.closed_form else 0)
         self.task_channels = task_channels
         self.encoder = IrisEncoder(in_channels, base_width, task_channels)
         self.multiple = self.encoder.multiple
@@ -57,16 +66,24 @@ class Iris(nn.Module):
         return self.encoder(image)
 
     def encode_task(self, reference: ImageFeatures, masks: torch.Tensor) -> torch.Tensor:
-        """Features and masks (B, K, D, H, W) in 0..1 of a reference to its task embedding (B, K, m + 4, C)."""
-        return self.task_encoder(reference.task, self.prior.project(reference.task), masks)
+        """Features and masks (B, K, D, H, W) in 0..1 of a reference to its task embedding (B, K, tokens, C)."""
+        task: torch.Tensor = self.task_encoder(reference.task, self.prior.project(reference.task), masks)
+        if self.closed_form is None:
+            return task
+        return torch.cat([task, self.closed_form.fit(reference.seen, masks)], dim=2)
 
     def decode(self, query: ImageFeatures, task: torch.Tensor) -> torch.Tensor:
-        """Features of a query and a task embedding (B, K, m + 4, C) to logits (B, K, D, H, W), one per class."""
-        logits = self.decoder(query, task[:, :, :-PROTOTYPES])
+        """Features of a query and a task embedding (B, K, tokens, C) to logits (B, K, D, H, W), one per class."""
+        own, weights = task[:, :, : self.own_tokens], task[:, :, self.own_tokens :]
+        logits, image, tokens = self.decoder(query, own[:, :, :-PROTOTYPES])
         if self.use_prior:
-            prior = self.prior(self.prior.project(query.task), task[:, :, -PROTOTYPES:])
+            prior = self.prior(self.prior.project(query.task), own[:, :, -PROTOTYPES:])
             upsampled = F.interpolate(prior.to(logits.dtype), scale_factor=STRIDE, mode="trilinear")
             logits = logits + upsampled
+        if self.closed_form is not None and self.refinement is not None:
+            image = torch.cat([image, query.seen.to(image.dtype)], dim=1)
+            scores, quality = self.closed_form(query.seen, weights), self.closed_form.quality(weights)
+            logits = self.refinement(logits, scores, image, tokens, quality)
         return logits
 
     def forward(
@@ -74,7 +91,7 @@ class Iris(nn.Module):
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """One episode (Algorithm 1): query and reference (B, in_channels, D, H, W), masks (B, K, D, H, W).
 
-        Returns the query's logits (B, K, D, H, W), and the task embedding (B, K, m + 4, C) where asked for.
+        Returns the query's logits (B, K, D, H, W), and the task embedding (B, K, tokens, C) where asked for.
         """
         task = self.encode_task(self.encode_image(reference), masks)
         logits = self.decode(self.encode_image(query), task)

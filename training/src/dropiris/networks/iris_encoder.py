@@ -16,6 +16,7 @@ class ImageFeatures(NamedTuple):
     task: torch.Tensor  # (B, C, D/4, H/4, W/4)
     half: torch.Tensor  # (B, 2b, D/2, H/2, W/2)
     full: torch.Tensor  # (B, b, D, H, W)
+    seen: torch.Tensor  # (B, in_channels, D, H, W), the input itself
 
 
 class ResidualBlock(nn.Module):
@@ -56,7 +57,7 @@ class IrisEncoder(nn.Module):
     def forward(self, x: torch.Tensor) -> ImageFeatures:
         if any(side % self.multiple for side in x.shape[2:]):
             raise ValueError(f"sides {tuple(x.shape[2:])} must be multiples of {self.multiple}")
-        levels = []
+        seen, levels = x, []
         for stage in self.stages:
             x = stage(x)
             levels.append(x)
@@ -64,4 +65,4 @@ class IrisEncoder(nn.Module):
         for index in range(len(self.lateral) - 2, -1, -1):
             top = F.interpolate(top, scale_factor=2, mode="nearest") + self.lateral[index](levels[index + 2])
             top = self.smooth[index](top)
-        return ImageFeatures(task=top, half=levels[1], full=levels[0])
+        return ImageFeatures(task=top, half=levels[1], full=levels[0], seen=seen)

@@ -41,8 +41,8 @@ class MaskDecoder(nn.Module):
         self.at_full = ResidualBlock(2 * b + b, b)
         self.mask_token = nn.Sequential(nn.LayerNorm(c), nn.Linear(c, c), nn.GELU(), nn.Linear(c, b + 1))
 
-    def forward(self, query: ImageFeatures, tokens: torch.Tensor) -> torch.Tensor:
-        """``tokens`` T (B, K, m+1, C) to logits (B, K, D, H, W)."""
+    def forward(self, query: ImageFeatures, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """``tokens`` T (B, K, m+1, C) to logits (B, K, D, H, W), features (B, b, D, H, W), class tokens (B, K, C)."""
         b, k, n, c = tokens.shape
         sides = query.task.shape[2:]
         image = query.task.flatten(2).transpose(1, 2)
@@ -54,6 +54,7 @@ class MaskDecoder(nn.Module):
         x = self.at_half(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), query.half], dim=1))
         x = self.at_full(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), query.full], dim=1))
         # the first token of a class is T_f; after the exchange it weighs the full-resolution channels
-        weights = self.mask_token(classes.reshape(b, k, n, c)[:, :, 0])
+        own = classes.reshape(b, k, n, c)[:, :, 0]
+        weights = self.mask_token(own)
         logits = torch.einsum("bcdhw,bkc->bkdhw", x, weights[..., :-1].to(x.dtype))
-        return logits + weights[..., -1, None, None, None].to(x.dtype)
+        return logits + weights[..., -1, None, None, None].to(x.dtype), x, own

@@ -24,7 +24,8 @@ def initialise(network: nn.Module, source: Path) -> list[str]:
     """Load every weight that fits by name and shape; return the names of the network's that stay random.
 
     A last layer for another number of structures does not fit and is trained anew. A first layer with more inputs,
-    features beside the image, takes the weights of the inputs there were; those of the others stay random.
+    features beside the image, takes the weights of the inputs there were; those of the others start at 0, so the
+    network starts as what it was.
 
     Raises
     ------
@@ -40,8 +41,8 @@ def initialise(network: nn.Module, source: Path) -> list[str]:
     if not any(key in fitting for key, _ in network.named_parameters()):
         raise InputError(f"{source} holds no weights that fit this network; give a model of the same kind and width.")
     network.load_state_dict(fitting | wider, strict=False)
-    left = [key for key, _ in network.named_parameters() if key not in fitting]
-    log.info(f"{source}: {len(fitting)} of {len(own)} tensors taken; random: {', '.join(left) or 'none'}")
+    left = [key for key, _ in network.named_parameters() if key not in fitting and key not in wider]
+    log.info(f"{source}: {len(fitting) + len(wider)} of {len(own)} tensors taken; random: {', '.join(left) or 'none'}")
     return left
 
 
@@ -52,7 +53,7 @@ def _is_wider(own: torch.Tensor, given: torch.Tensor) -> bool:
 
 
 def _widened(own: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    return torch.cat([given.to(own.dtype), own[:, given.shape[1] :]], dim=1)
+    return torch.cat([given.to(own.dtype), torch.zeros_like(own[:, given.shape[1] :])], dim=1)
 
 
 def read_weights(source: Path) -> dict[str, torch.Tensor]:

@@ -30,7 +30,26 @@ RULE = IntensityRule(scale="zscore")
 
 def build_iris(config: IrisConfig, in_channels: int = 1) -> Iris:
     """The network a configuration asks for; ``in_channels`` is 1 and the extractor's, for stable Iris."""
-    return Iris(in_channels, config.base_width, config.task_channels, config.queries, config.similarity)
+    return Iris(
+        in_channels, config.base_width, config.task_channels, config.queries, config.similarity, config.closed_form
+    )
+
+
+def freeze(network: nn.Module, parts: list[str]) -> None:
+    """Leave these parts of a network as they are.
+
+    Raises
+    ------
+    InputError
+        The network has no such part, or nothing would be left to train.
+    """
+    known = dict(network.named_children())
+    for part in parts:
+        if part not in known:
+            raise InputError(f"frozen: the network has no part {part!r}; its parts are {', '.join(known)}.")
+        known[part].requires_grad_(False)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise InputError("frozen: nothing is left to train; leave a part out.")
 
 
 class EpisodeLoss(nn.Module):
@@ -84,7 +103,8 @@ def train_iris(config: IrisConfig, run_folder: Path) -> Bundle:
         episodes = EpisodeDataset(scans, config)
         memory = MemoryBank(episodes.classes, network.tokens, config.task_channels, config.memory).to(run.device)
         export = IrisExport(config, run_folder, extractor, memory)
-        optimizer = build_optimizer(network.parameters(), config)
+        freeze(network, config.frozen)
+        optimizer = build_optimizer([p for p in network.parameters() if p.requires_grad], config)
         schedule = build_schedule(optimizer, config)
         model = run.prepare(network, optimizer, schedule, clip=1.0, validate=export.score, also={"memory": memory})
 

@@ -32,6 +32,15 @@ class IrisConfig(RunConfig):
     task_channels: int = 64
     queries: int = 10
     similarity: bool = True
+    closed_form: bool = Field(
+        default=False, description="a structure's look by ridge regression on image and features, see iris_closed_form"
+    )
+    frozen: list[str] = Field(
+        default_factory=list, description="parts of the network that are not trained: encoder, task_encoder, ..."
+    )
+    sequences: float = Field(
+        default=0.0, ge=0, le=1, description="share of rendered heads that look like T1, T2, FLAIR or CT"
+    )
     schedule: Literal["cosine", "exponential"] = Field(default="cosine", description="after the warm-up")
     memory: float = Field(
         default=0.999, ge=0, lt=1, description="momentum of the memory bank of training classes; 0 keeps none"

@@ -102,6 +102,8 @@ class IrisExport:
             "queries": config.queries,
             "similarity": config.similarity,
         }
+        if config.closed_form:
+            network["closed_form"] = True
         extractor = None if self.extractor is None else extractor_spec(self.extractor, config)
         datasets = [Dataset.open(path) for path in config.data]
         rule = IntensityRule(scale="zscore")
