@@ -40,7 +40,7 @@ class SameIntensity:
     """Tokens are the structure's mean intensity; a voxel belongs to it within 0.1: the answer is known exactly."""
 
     def __init__(self):
-        self.iris = SimpleNamespace(tokens=6, task_channels=64)
+        self.iris = SimpleNamespace(tokens=6, own_tokens=6, task_channels=64)
         self.torch_device, self.channels, self.encoded = "cpu", 0, 0
 
     def look_for(self, tokens):

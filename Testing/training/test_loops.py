@@ -84,7 +84,10 @@ def test_iris_with_the_head_in_closed_form_ends_in_a_bundle_that_segments(blob_d
 
 @pytest.mark.parametrize(
     ("frozen", "said"),
-    [(["head"], "its parts are encoder"), (["encoder", "task_encoder", "prior", "decoder"], "nothing is left to train")],
+    [
+        (["head"], "its parts are encoder"),
+        (["encoder", "task_encoder", "prior", "decoder"], "nothing is left to train"),
+    ],
 )
 def test_parts_that_cannot_be_frozen_are_refused(blob_dataset, tmp_path, frozen, said):
     with pytest.raises(InputError, match=said):

@@ -85,7 +85,8 @@ def _by_object(pool: Pool, case: Case, drawn: TaskEmbedding, count: int) -> Task
 
     everyone = average(pool.tasks)
     own = own_embedding(pool.model.segmenter, read_scan(case), drawn, everyone.names)
-    return everyone if own is None else nearest(own, pool.tasks, everyone, count)
+    compared = pool.model.segmenter.scorer.iris.own_tokens
+    return everyone if own is None else nearest(own, pool.tasks, everyone, count, compared)
 
 
 def _by_image(pool: Pool, case: Case, count: int) -> TaskEmbedding:

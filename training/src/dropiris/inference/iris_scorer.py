@@ -18,7 +18,7 @@ class IrisScorer:
 
     Attributes
     ----------
-    tokens : Tensor (1, K, m + 4, C)
+    tokens : Tensor (1, K, tokens, C)
         What is looked for; see :meth:`look_for`.
     """
 
@@ -39,7 +39,7 @@ class IrisScorer:
         self._place(choose_device("cpu"))
 
     def look_for(self, tokens: torch.Tensor) -> None:
-        """Take the tokens (K, m + 4, C) of the structures to segment from now on."""
+        """Take the tokens (K, tokens, C) of the structures to segment from now on."""
         self.tokens = tokens.to(self.torch_device)[None]
         self.channels = len(tokens)
 
@@ -61,7 +61,7 @@ class IrisScorer:
 
     @torch.inference_mode()
     def encode(self, window: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        """A reference's window (1, 1, D, H, W) and masks (K, D, H, W) to tokens (K, m + 4, C) on the CPU."""
+        """A reference's window (1, 1, D, H, W) and masks (K, D, H, W) to tokens (K, tokens, C) on the CPU."""
         features = self.features(window)
         with self.precision():
             task = self.iris.encode_task(features, masks.to(self.torch_device)[None])

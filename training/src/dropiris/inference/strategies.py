@@ -82,7 +82,7 @@ def _retrieve(
         return segmenter.segment(volume, pool, None, progress, cancel)
     drawn = tasks[int(np.random.default_rng(seed).integers(len(tasks)))]
     query = own_embedding(segmenter, volume, drawn, pool.names, _part(progress, 0.0, 0.5), cancel)
-    chosen = pool if query is None else nearest(query, tasks, pool)
+    chosen = pool if query is None else nearest(query, tasks, pool, compared=segmenter.scorer.iris.own_tokens)
     return segmenter.segment(volume, chosen, None, _part(progress, 0.5, 1.0), cancel)
 
 
@@ -107,18 +107,20 @@ def own_embedding(
 
 
 def nearest(
-    query: TaskEmbedding, tasks: Sequence[TaskEmbedding], pool: TaskEmbedding, count: int = NEAREST
-) -> TaskEmbedding:
+    query: TaskEmbedding, tasks: Sequence[TaskEmbedding], pool: TaskEmbedding, count: int = NEAREST,
+    compared: int | None = None,
+) -> TaskEmbedding:  # fmt: skip
     """For each structure of ``pool`` the mean of the ``count`` tasks most similar to the query's own embedding.
 
-    Similarity is the cosine between all tokens of a structure. A structure the query lacks keeps the pool's mean.
+    Similarity is the cosine between the first ``compared`` tokens of a structure, without a limit all: weights of the
+    head in closed form are no description. A structure the query lacks keeps the pool's mean.
     """
     parts = []
     for name in pool.names:
         having = [task.subset([name]) for task in tasks if name in task.names]
         if name in query.names:
             own = query.subset([name]).tokens
-            having.sort(key=lambda task: -_cosine(own, task.tokens))
+            having.sort(key=lambda task: -_cosine(own[:, :compared], task.tokens[:, :compared]))
             having = having[:count]
         parts.append(average(having))
     return TaskEmbedding(

@@ -29,8 +29,8 @@ class TaskEmbedding:
 
     Attributes
     ----------
-    tokens : ndarray (K, m + 4, C) of float32
-        Per structure: T_f, T_c (m), three prototypes of the similarity prior.
+    tokens : ndarray (K, tokens, C) of float32
+        Per structure: T_f, T_c (m), three prototypes of the similarity prior, then the weights in closed form.
     structures : tuple of K Structure
         Labels from 1.
     spacing : ndarray (K,)

@@ -42,8 +42,10 @@ def tune(
     steps = max(steps, _LOOKS * len(examples))
     scorer = segmenter.scorer
     start = torch.from_numpy(task.tokens).to(scorer.torch_device)
-    # each structure's tokens move in units of their own size
-    size = start.square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-3)
+    # Each structure's tokens move in units of their own size; weights in closed form are the best ones already.
+    own = scorer.iris.own_tokens
+    size = start[:, :own].square().mean((1, 2), keepdim=True).sqrt().clamp(min=1e-3)
+    size = size * (torch.arange(start.shape[1], device=start.device) < own)[:, None]
     change = torch.zeros_like(start, requires_grad=True)
     optimizer = torch.optim.Adam([change], learning_rate)
     best, best_loss, total = start, float("inf"), 0.0

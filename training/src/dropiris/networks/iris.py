@@ -31,6 +31,8 @@ class Iris(nn.Module):
         Add the similarity prior.
     closed_form : bool
         Add the head in closed form, :mod:`dropiris.networks.iris_closed_form`; of use with stable features.
+    downsamplings : int
+        Of the encoder, at least 3 (paper: 4).
 
     Notes
     -----
@@ -47,6 +49,7 @@ class Iris(nn.Module):
         queries: int = 10,
         similarity: bool = True,
         closed_form: bool = False,
+        downsamplings: int = 4,
     ):
         super().__init__()
         self.own_tokens = queries + 1 + PROTOTYPES
@@ -54,7 +57,7 @@ class Iris(nn.Module):
         self.refinement = Refinement(in_channels, base_width, task_channels) if closed_form else None
         self.tokens = self.own_tokens + (self.closed_form.tokens if self.closed_form else 0)
         self.task_channels = task_channels
-        self.encoder = IrisEncoder(in_channels, base_width, task_channels)
+        self.encoder = IrisEncoder(in_channels, base_width, task_channels, downsamplings)
         self.multiple = self.encoder.multiple
         self.task_encoder = TaskEncoder(task_channels, queries)
         self.prior = SimilarityPrior(task_channels)

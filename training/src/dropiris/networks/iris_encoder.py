@@ -52,7 +52,8 @@ class IrisEncoder(nn.Module):
         self.stages.extend(ResidualBlock(a, b, stride=2) for a, b in pairwise(widths))
         deep = widths[2:]
         self.lateral = nn.ModuleList(nn.Conv3d(width, task_channels, 1) for width in deep)
-        self.smooth = nn.ModuleList(ResidualBlock(task_channels, task_channels) for _ in deep[:-1])
+        # Stride 4 and 8; at 16 a window is a few voxels wide.
+        self.smooth = nn.ModuleList(ResidualBlock(task_channels, task_channels) for _ in deep[:2])
 
     def forward(self, x: torch.Tensor) -> ImageFeatures:
         if any(side % self.multiple for side in x.shape[2:]):
@@ -61,8 +62,10 @@ class IrisEncoder(nn.Module):
         for stage in self.stages:
             x = stage(x)
             levels.append(x)
-        top = self.lateral[-1](levels[-1])
-        for index in range(len(self.lateral) - 2, -1, -1):
-            top = F.interpolate(top, scale_factor=2, mode="nearest") + self.lateral[index](levels[index + 2])
-            top = self.smooth[index](top)
+        top: torch.Tensor | None = None
+        for index in range(len(self.lateral) - 1, -1, -1):
+            level = self.lateral[index](levels[index + 2])
+            top = level if top is None else F.interpolate(top, scale_factor=2, mode="nearest") + level
+            if index < len(self.smooth):
+                top = self.smooth[index](top)
         return ImageFeatures(task=top, half=levels[1], full=levels[0], seen=seen)

@@ -31,8 +31,9 @@ RULE = IntensityRule(scale="zscore")
 def build_iris(config: IrisConfig, in_channels: int = 1) -> Iris:
     """The network a configuration asks for; ``in_channels`` is 1 and the extractor's, for stable Iris."""
     return Iris(
-        in_channels, config.base_width, config.task_channels, config.queries, config.similarity, config.closed_form
-    )
+        in_channels, config.base_width, config.task_channels, config.queries, config.similarity, config.closed_form,
+        config.downsamplings,
+    )  # fmt: skip
 
 
 def freeze(network: nn.Module, parts: list[str]) -> None:

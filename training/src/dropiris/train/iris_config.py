@@ -31,6 +31,7 @@ class IrisConfig(RunConfig):
     base_width: int = 16
     task_channels: int = 64
     queries: int = 10
+    downsamplings: int = Field(default=4, ge=3, le=4, description="of the encoder; three fifths of it are the fourth")
     similarity: bool = True
     closed_form: bool = Field(
         default=False, description="a structure's look by ridge regression on image and features, see iris_closed_form"

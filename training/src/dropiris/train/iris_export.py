@@ -104,6 +104,8 @@ class IrisExport:
         }
         if config.closed_form:
             network["closed_form"] = True
+        if config.downsamplings != 4:
+            network["downsamplings"] = config.downsamplings
         extractor = None if self.extractor is None else extractor_spec(self.extractor, config)
         datasets = [Dataset.open(path) for path in config.data]
         rule = IntensityRule(scale="zscore")

@@ -38,7 +38,7 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def update(self, task: torch.Tensor, classes: torch.Tensor, spacing: torch.Tensor) -> None:
-        """Blend in a batch's embeddings (B, K', m + 4, C); several of one class count as their mean.
+        """Blend in a batch's embeddings (B, K', tokens, C); several of one class count as their mean.
 
         ``classes`` (B, K') are places in :attr:`names`, -1 for what is no class (a random shape); ``spacing`` (B, K')
         the working voxel sizes, mm.
@@ -57,7 +57,7 @@ class MemoryBank(nn.Module):
         self.updates += seen > 0
 
     def learned(self) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-        """Names, tokens (k, m + 4, C) and spacing (k,) of the classes that were seen, on the CPU."""
+        """Names, tokens (k, tokens, C) and spacing (k,) of the classes that were seen, on the CPU."""
         seen = (self.updates > 0).cpu()
         names = [name for name, found in zip(self.names, seen.tolist(), strict=True) if found]
         return names, self.tokens.cpu()[seen], self.log_spacing.cpu()[seen].exp()
