@@ -6,7 +6,7 @@ import torch
 
 from dropiris.networks import Iris
 from dropiris.networks.iris_closed_form import BALANCE, REACH, RIDGE, ClosedFormHead, thinned
-from dropiris.networks.iris_refinement import best_of_others
+from dropiris.networks.iris_refinement import Refinement, best_of_others
 
 
 def image(seed: int, channels: int = 3, side: int = 24) -> torch.Tensor:
@@ -89,3 +89,15 @@ def test_a_structure_s_rival_is_the_best_of_the_others():
     scores = torch.tensor([0.2, 0.9, -0.5])[None, :, None, None, None]
     assert best_of_others(scores).flatten().tolist() == pytest.approx([0.9, 0.2, 0.9])
     assert best_of_others(scores[:, :1]).flatten().tolist() == [-REACH]
+
+
+@torch.inference_mode()
+def test_many_structures_are_refined_in_parts_without_a_difference(monkeypatch):
+    torch.manual_seed(0)
+    refinement = Refinement(3, 4, 64).eval()
+    torch.nn.init.normal_(refinement.correction.weight)
+    logits, scores = torch.randn(2, 1, 5, 16, 16, 16)
+    given = logits, scores, torch.randn(1, 7, 16, 16, 16), torch.randn(1, 5, 64), torch.rand(1, 5)
+    whole = refinement(*given)
+    monkeypatch.setattr("dropiris.networks.iris_refinement.STRUCTURES_AT_ONCE", 2)
+    torch.testing.assert_close(refinement(*given), whole)

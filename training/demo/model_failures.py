@@ -60,7 +60,7 @@ def brain(head: Volume) -> Failure:
 
 def iris(head: Volume) -> Failure:
     """A scan without what the reference shows."""
-    segmenter = IrisSegmenter(Bundle.open(MODELS / "iris-compact"), "cpu")
+    segmenter = IrisSegmenter(Bundle.open(MODELS / "iris-general"), "cpu")
     reference = segmented_crop(head)
     task = segmenter.encode([Reference(crop_of(head), (reference,))])
     elsewhere = crop(head, (0.0, -65.0, -30.0), CROP, "cerebellum")
@@ -135,7 +135,7 @@ def colours(one: torch.Tensor, other: torch.Tensor, inside: torch.Tensor) -> np.
 MODELS_SHOWN: dict[str, Callable[[Volume], Failure]] = {
     "brain-any-contrast": brain,
     "hippocampus-t1": hippocampus,
-    "iris-compact": iris,
+    "iris-general": iris,
     "stable-features": features,
 }
 

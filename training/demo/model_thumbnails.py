@@ -28,9 +28,9 @@ def main() -> None:
     save("hippocampus-t1", picture(right, found, axis=0))
     brain = DropGenSegmenter(Bundle.open(MODELS / "brain-any-contrast"), "cpu")
     save("brain-any-contrast", picture(head, brain.segment(head), axis=2))
-    iris = IrisSegmenter(Bundle.open(MODELS / "iris-compact"), "cpu")
+    iris = IrisSegmenter(Bundle.open(MODELS / "iris-general"), "cpu")
     task = iris.encode([Reference(right, (found,))])
-    save("iris-compact", beside(picture(right, found, axis=0), picture(left, iris.segment(left, task), axis=0)))
+    save("iris-general", beside(picture(right, found, axis=0), picture(left, iris.segment(left, task), axis=0)))
 
 
 def picture(volume: Volume, labels: LabelMap, axis: int) -> np.ndarray:

@@ -62,10 +62,11 @@ class IrisEncoder(nn.Module):
         for stage in self.stages:
             x = stage(x)
             levels.append(x)
-        top: torch.Tensor | None = None
-        for index in range(len(self.lateral) - 1, -1, -1):
-            level = self.lateral[index](levels[index + 2])
-            top = level if top is None else F.interpolate(top, scale_factor=2, mode="nearest") + level
-            if index < len(self.smooth):
-                top = self.smooth[index](top)
+        deep = [lateral(level) for lateral, level in zip(self.lateral, levels[2:], strict=True)]
+        top = deep.pop()
+        if len(deep) < len(self.smooth):
+            top = self.smooth[len(deep)](top)
+        while deep:
+            top = F.interpolate(top, scale_factor=2, mode="nearest") + deep.pop()
+            top = self.smooth[len(deep)](top)
         return ImageFeatures(task=top, half=levels[1], full=levels[0], seen=seen)

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from dropiris.networks.iris_closed_form import REACH
 
+STRUCTURES_AT_ONCE = 8  # a hundred of a whole body would need several GB for one window
+
 
 class Refinement(nn.Module):
     """What lies about a voxel says how far to believe its score; no weight belongs to any structure.
@@ -57,11 +59,20 @@ class Refinement(nn.Module):
         """
         told = torch.cat([self.norm(tokens.float()), quality[..., None]], dim=-1)
         scores = scores.to(logits.dtype)
+        rivals = best_of_others(scores)
+        shared = self.shared(F.leaky_relu(self.look_norm(self.look(image)), 0.01))
+        parts = [slice(k, k + STRUCTURES_AT_ONCE) for k in range(0, logits.shape[1], STRUCTURES_AT_ONCE)]
+        refined = [self._refine(logits[:, k], scores[:, k], rivals[:, k], told[:, k], shared) for k in parts]
+        return torch.cat(refined, dim=1)
+
+    def _refine(
+        self, logits: torch.Tensor, scores: torch.Tensor, rivals: torch.Tensor, told: torch.Tensor,
+        shared: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
         believed = logits + self.trust(told)[..., None, None].to(logits.dtype) * scores
         near = F.avg_pool3d(scores, 3, stride=1, padding=1)
         far = F.interpolate(F.avg_pool3d(believed, 4), scale_factor=4, mode="nearest")
-        maps = torch.stack([scores, near, best_of_others(scores), believed / 8, far / 8], dim=2)
-        shared = self.shared(F.leaky_relu(self.look_norm(self.look(image)), 0.01))
+        maps = torch.stack([scores, near, rivals, believed / 8, far / 8], dim=2)
         inside = self.own(maps.flatten(0, 1)).unflatten(0, logits.shape[:2])
         inside = inside + shared[:, None] + self.token(told)[..., None, None, None].to(inside.dtype)
         inside = F.leaky_relu(self.inner(F.leaky_relu(inside, 0.01).flatten(0, 1)), 0.01)
