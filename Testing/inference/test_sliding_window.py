@@ -9,7 +9,7 @@ from dropiris.errors import Cancelled, DeviceError, InputError
 from dropiris.inference.blending import window_weights
 from dropiris.inference.decisions import largest_channel, largest_positive
 from dropiris.inference.foreground import Foreground, find_foreground
-from dropiris.inference.rolling_scores import RollingScores
+from dropiris.inference.rolling_scores import RollingScores, SameLabels
 from dropiris.inference.sliding_window import Windows, pad_to_window, segment_windows
 from dropiris.inference.window_grid import window_starts
 from dropiris.progress import CancelToken
@@ -87,7 +87,7 @@ def test_windows_leave_no_voxel_out_and_stay_inside(side, window, overlap):
 
 def test_only_a_slab_of_scores_is_held():
     labels = np.zeros((200, 20, 20), np.uint8)
-    slab = RollingScores(4, labels, 16, 0, largest_channel, "cpu")
+    slab = RollingScores(4, labels.shape, 16, 0, SameLabels(labels, 0, largest_channel), "cpu")
     assert slab.scores.numel() == 4 * 16 * 20 * 20
 
 

@@ -125,7 +125,7 @@ class CanonicalGrid:
     def resamples(self) -> bool:
         return self.shape != self.oriented_shape
 
-    def _orient(self, array: np.ndarray) -> np.ndarray:
+    def turned(self, array: np.ndarray) -> np.ndarray:
         """View of an array on the source grid with its axes turned to the canonical ones."""
         if tuple(array.shape) != self.source_shape:
             raise ValueError(f"the array has shape {array.shape}, the scan {self.source_shape}")
@@ -138,7 +138,7 @@ class CanonicalGrid:
         Trilinear; an axis that gets coarser is averaged over the new voxel instead, so thin bright things do not
         alias.
         """
-        turned = self._orient(array)
+        turned = self.turned(array)
         if not self.resamples:
             return np.ascontiguousarray(turned, dtype=np.float32)
         return resample_linear(turned, self.shape)
@@ -149,7 +149,7 @@ class CanonicalGrid:
 
     def labels_to_model(self, array: np.ndarray) -> np.ndarray:
         """Resample integer labels (source shape) to the model's grid, each label by its share of the voxel."""
-        turned = self._orient(array)
+        turned = self.turned(array)
         if not self.resamples:
             return np.ascontiguousarray(turned)
         result = np.zeros(self.shape, turned.dtype)
@@ -161,7 +161,7 @@ class CanonicalGrid:
         if tuple(labels.shape) != self.shape:
             raise ValueError(f"labels have shape {labels.shape}, the grid {self.shape}")
         result = np.zeros(self.source_shape, labels.dtype)
-        turned = self._orient(result)
+        turned = self.turned(result)
         if self.resamples:
             resample_labels(labels, turned)
         else:

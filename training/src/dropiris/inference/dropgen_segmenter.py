@@ -12,10 +12,11 @@ from torch import nn
 from dropiris.errors import InputError
 from dropiris.inference.decisions import largest_channel
 from dropiris.inference.devices import Device, choose_device
+from dropiris.inference.finer_labels import ScanGrid
 from dropiris.inference.foreground import find_foreground
 from dropiris.inference.loading import check_channels, check_window, load_extractor, load_network
 from dropiris.inference.preparation import prepare
-from dropiris.inference.sliding_window import Windows, pad_to_window, segment_windows
+from dropiris.inference.sliding_window import Windows, label_type, pad_to_window, segment_windows
 from dropiris.inference.upsampled_convolution import made_faster
 from dropiris.models.bundle import Bundle
 from dropiris.networks.unet import UNet
@@ -118,12 +119,14 @@ class DropGenSegmenter:
         progress(Progress("Preparing the scan"))
         grid, image = prepare(volume, self.card.intensity_rule, self.card.spacing)
         padded, inside = pad_to_window(image, self.windows.size)
-        found = segment_windows(
-            padded, self.scorer, largest_channel, self.windows, find_foreground(padded), progress, cancel, (0.02, 0.98)
-        )[inside]
+        found = np.zeros(volume.shape, label_type(self.scorer.channels))
+        segment_windows(
+            padded, self.scorer, largest_channel, self.windows, find_foreground(padded), progress, cancel, (0.02, 0.98),
+            ScanGrid.of(grid, found, padded.shape, inside),
+        )  # fmt: skip
         del image, padded
         progress(Progress("Placing the result on the scan", 0.98))
-        labels = grid.labels_to_source(_numbered(found, self.structures, wanted))
+        labels = _numbered(found, self.structures, wanted)
         progress(Progress("Done", 1.0))
         return LabelMap(labels, volume.affine, tuple(wanted), volume.name)
 

@@ -11,6 +11,7 @@ import torch
 from dropiris.errors import DeviceError, InputError, ModelError
 from dropiris.inference.decisions import largest_positive
 from dropiris.inference.devices import Device, choose_device, free_cache, is_out_of_memory
+from dropiris.inference.finer_labels import ScanGrid
 from dropiris.inference.foreground import find_foreground
 from dropiris.inference.iris_scorer import IrisScorer
 from dropiris.inference.loading import check_channels, check_window, load_extractor, load_network
@@ -18,7 +19,7 @@ from dropiris.inference.memory import read_memory
 from dropiris.inference.preparation import prepare
 from dropiris.inference.reference_crops import PlacedMask, cut_image, place_mask, plan_crops
 from dropiris.inference.reference_windows import ReferenceWindow
-from dropiris.inference.sliding_window import Windows, pad_to_window, segment_windows
+from dropiris.inference.sliding_window import Windows, label_type, pad_to_window, segment_windows
 from dropiris.inference.task_embedding import TaskEmbedding, average
 from dropiris.inference.working_spacing import (
     box_of,
@@ -207,12 +208,13 @@ class IrisSegmenter:
             padded, inside = pad_to_window(image, self.windows.size, air=float(image.min()))
             self.scorer.look_for(torch.from_numpy(task.tokens[members]))
             share = ((n + 0.02) / len(sizes), (n + 0.98) / len(sizes))
-            found = segment_windows(
-                padded, self.scorer, largest_positive, self.windows, find_foreground(padded), progress, cancel, share
-            )[inside]
+            found = np.zeros(volume.shape, label_type(len(members)))
+            segment_windows(
+                padded, self.scorer, largest_positive, self.windows, find_foreground(padded), progress, cancel, share,
+                ScanGrid.of(grid, found, padded.shape, inside),
+            )  # fmt: skip
             values = np.array([0, *(task.structures[m].label for m in members)], result.dtype)
-            labels = grid.labels_to_source(values[found])
-            np.copyto(result, labels, where=labels > 0)
+            np.copyto(result, values[found], where=found > 0)
         progress(Progress("Done", 1.0))
         return LabelMap(result, volume.affine, task.structures, volume.name)
 

@@ -18,8 +18,9 @@ from dropiris.errors import DeviceError, InputError
 from dropiris.inference.blending import window_weights
 from dropiris.inference.decisions import Decision
 from dropiris.inference.devices import free_cache, is_out_of_memory
+from dropiris.inference.finer_labels import FinerLabels, ScanGrid
 from dropiris.inference.foreground import Foreground
-from dropiris.inference.rolling_scores import RollingScores
+from dropiris.inference.rolling_scores import Labels, RollingScores, SameLabels
 from dropiris.inference.window_grid import OVERLAP, window_starts
 from dropiris.progress import CancelToken, Progress, ProgressCallback, ignore_progress
 
@@ -92,6 +93,7 @@ def segment_windows(
     progress: ProgressCallback = ignore_progress,
     cancel: CancelToken | None = None,
     share: tuple[float, float] = (0.0, 1.0),
+    onto: ScanGrid | None = None,
 ) -> np.ndarray:
     """Segment an image.
 
@@ -105,10 +107,13 @@ def segment_windows(
         Of the same image; windows without any of it are skipped.
     share : (from, to)
         Which part of the whole operation this is, for ``progress``.
+    onto : ScanGrid, optional
+        Where labels go instead of the image's own grid; its labels are 0 until then.
 
     Returns
     -------
     ndarray (I, J, K) of uint8 (uint16 from 255 channels)
+        Or the labels of ``onto``.
 
     Raises
     ------
@@ -120,12 +125,19 @@ def segment_windows(
     box = tuple(
         _at_least(part, size, side) for part, size, side in zip(foreground.box, windows.size, image.shape, strict=True)
     )
-    labels = np.zeros(image.shape, np.uint8 if scorer.channels < 255 else np.uint16)
-    run = _Run(image[box], labels[box], scorer, decide, windows, progress, cancel, share)
+    labels = onto.labels if onto else np.zeros(image.shape, label_type(scorer.channels))
+    axis = int(np.argmax([part.stop - part.start for part in box]))  # the longest: fewest scores in a slab across it
+    taking = FinerLabels(onto.part(box), axis, decide) if onto else SameLabels(labels[box], axis, decide)
+    run = _Run(image[box], axis, taking, scorer, windows, progress, cancel, share)
     corner = [part.start for part in box]
     run.keep_only(lambda start: foreground.touches(tuple(map(sum, zip(start, corner, strict=True))), windows.size))
     run.all()
     return labels
+
+
+def label_type(channels: int) -> type[np.unsignedinteger]:
+    """What holds an index of so many channels."""
+    return np.uint8 if channels < 255 else np.uint16
 
 
 def _at_least(part: slice, size: int, side: int) -> slice:
@@ -139,12 +151,11 @@ class _Run:
     """One volume's pass: rows of windows in order, and what happens when memory runs out."""
 
     def __init__(
-        self, image: np.ndarray, labels: np.ndarray, scorer: Scorer, decide: Decision, windows: Windows,
+        self, image: np.ndarray, axis: int, labels: Labels, scorer: Scorer, windows: Windows,
         progress: ProgressCallback, cancel: CancelToken | None, share: tuple[float, float],
     ):  # fmt: skip
-        self.image, self.labels, self.scorer, self.windows = image, labels, scorer, windows
-        self.decide, self.progress, self.cancel, self.share = decide, progress, cancel, share
-        self.axis = int(np.argmax(image.shape))  # the slab lies across the longest axis: fewest scores
+        self.image, self.axis, self.labels, self.scorer, self.windows = image, axis, labels, scorer, windows
+        self.progress, self.cancel, self.share = progress, cancel, share
         self.starts = [window_starts(n, w, windows.overlap) for n, w in zip(image.shape, windows.size, strict=True)]
         self.rows = [self._row(along) for along in self.starts[self.axis]]
         self.weights = window_weights(windows.size, windows.blending)
@@ -199,7 +210,7 @@ class _Run:
     def _slab(self) -> RollingScores:
         if self.slab is None:
             depth, channels = self.windows.size[self.axis], self.scorer.channels
-            self.slab = RollingScores(channels, self.labels, depth, self.axis, self.decide, self.scores_on)
+            self.slab = RollingScores(channels, self.image.shape, depth, self.axis, self.labels, self.scores_on)
         return self.slab
 
     def _with_fallback(self, work: Callable[[A], R], argument: A) -> R:

@@ -15,8 +15,7 @@ class Refinement(nn.Module):
     """What lies about a voxel says how far to believe its score; no weight belongs to any structure.
 
     A structure's maps are its score, that score's mean in the neighbourhood, the best score of the others that are
-    asked for, and its logit, here and farther around. At the start the result is the logit plus ``trust`` times the
-    score.
+    asked for, and its logit, here and farther around. At the start the result is the logit plus the score.
 
     Parameters
     ----------
@@ -31,7 +30,7 @@ class Refinement(nn.Module):
     def __init__(self, channels: int, width: int, task_channels: int, hidden: int = 8):
         super().__init__()
         self.norm = nn.LayerNorm(task_channels)
-        self.trust = nn.Linear(task_channels + 1, 1)
+        self.trust = nn.Linear(task_channels + 1, 2)  # in the decoder, in the score
         nn.init.zeros_(self.trust.weight)
         nn.init.ones_(self.trust.bias)
         self.look = nn.Conv3d(channels + width, 16, 3, padding=1, bias=False)
@@ -69,7 +68,8 @@ class Refinement(nn.Module):
         self, logits: torch.Tensor, scores: torch.Tensor, rivals: torch.Tensor, told: torch.Tensor,
         shared: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        believed = logits + self.trust(told)[..., None, None].to(logits.dtype) * scores
+        decoder, score = self.trust(told)[..., None, None].to(logits.dtype).split(1, dim=2)
+        believed = decoder * logits + score * scores
         near = F.avg_pool3d(scores, 3, stride=1, padding=1)
         far = F.interpolate(F.avg_pool3d(believed, 4), scale_factor=4, mode="nearest")
         maps = torch.stack([scores, near, rivals, believed / 8, far / 8], dim=2)
