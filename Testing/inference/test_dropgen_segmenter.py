@@ -229,3 +229,27 @@ def test_an_unknown_network_is_refused(tmp_path):
     card = {"in_channels": 1, "name": "Transformer"}
     with pytest.raises(ModelError, match="unknown network 'Transformer'"):
         DropGenSegmenter(bundle(tmp_path / "odd", card, tensors), CPU)
+
+
+def test_a_mirrored_model_finds_in_a_mirrored_scan_the_same_on_the_other_side(tmp_path):
+    """Exactly, for any weights: that is what looking both ways makes of a network."""
+    names = ("left box", "right box", "stem")
+    sides = tuple(Structure(n, name, (1, 0, 0)) for n, name in enumerate(names, start=1))
+    small = {**SMALL, "out_channels": 4}
+    segmenter = DropGenSegmenter(bundle(tmp_path / "both", small, structures=sides, mirrored=True), CPU)
+    array = np.random.default_rng(0).random((24, 20, 18)).astype(np.float32)
+    one = segmenter.segment(Volume(array, np.eye(4))).array
+    other = segmenter.segment(Volume(array[::-1].copy(), np.eye(4))).array
+    assert len(np.unique(one)) > 1
+    swapped = np.array([0, 2, 1, 3])[other[::-1]]
+    assert (one == swapped).mean() > 0.999  # sums in another order
+    alone = DropGenSegmenter(bundle(tmp_path / "one", small, structures=sides), CPU).segment(Volume(array, np.eye(4)))
+    assert not np.array_equal(alone.array, one)
+
+
+def test_a_mirrored_model_needs_both_sides(tmp_path):
+    single = (Structure(1, "left box", (1, 0, 0)), Structure(2, "stem", (0, 0, 1)))
+    with pytest.raises(ModelError, match="'left box' has no 'right box' beside it"):
+        DropGenSegmenter(bundle(tmp_path / "half", SMALL, structures=single, mirrored=True), CPU)
+    with pytest.raises(ModelError, match="mirrored 1"):
+        ModelCard(name="a", version="1.0", method="dropgen", window=(16, 16, 16), network={"name": "UNet"}, mirrored=1)

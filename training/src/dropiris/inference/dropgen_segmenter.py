@@ -15,6 +15,7 @@ from dropiris.inference.devices import Device, choose_device
 from dropiris.inference.finer_labels import ScanGrid
 from dropiris.inference.foreground import find_foreground
 from dropiris.inference.loading import check_channels, check_window, load_extractor, load_network
+from dropiris.inference.mirrored import mirrored_channels
 from dropiris.inference.preparation import prepare
 from dropiris.inference.sliding_window import Windows, label_type, pad_to_window, segment_windows
 from dropiris.inference.upsampled_convolution import made_faster
@@ -26,10 +27,17 @@ from dropiris.volume import LabelMap, Structure, Volume
 
 
 class DropGenScorer:
-    """Predictor and extractor on a device, at its precision: windows (B, 1, D, H, W) to logits (B, 1 + K, D, H, W)."""
+    """Predictor and extractor on a device, at its precision: windows (B, 1, D, H, W) to logits (B, 1 + K, D, H, W).
 
-    def __init__(self, predictor: nn.Module, extractor: nn.Module | None, channels: int, device: Device):
-        self.predictor, self.extractor, self.channels = predictor, extractor, channels
+    With ``mirrored``, see :func:`~dropiris.inference.mirrored.mirrored_channels`, the mean of a window's logits and of
+    those of the window mirrored left to right.
+    """
+
+    def __init__(
+        self, predictor: nn.Module, extractor: nn.Module | None, channels: int, device: Device,
+        mirrored: Sequence[int] | None = None,
+    ):  # fmt: skip
+        self.predictor, self.extractor, self.channels, self.mirrored = predictor, extractor, channels, mirrored
         self._place(device)
 
     def _place(self, device: Device) -> None:
@@ -42,8 +50,15 @@ class DropGenScorer:
     @torch.inference_mode()
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         image = windows.to(self.torch_device, self.dtype)
+        scores = self._scores(image)
+        if self.mirrored is None:
+            return scores
+        return (scores + self._scores(image.flip(2))[:, list(self.mirrored)].flip(2)) / 2
+
+    def _scores(self, image: torch.Tensor) -> torch.Tensor:
         z = views(self.extractor, image)
-        return self.predictor(z.contiguous(memory_format=torch.channels_last_3d))
+        scores: torch.Tensor = self.predictor(z.contiguous(memory_format=torch.channels_last_3d))
+        return scores
 
     def to_cpu(self) -> None:
         self._place(choose_device("cpu"))
@@ -90,7 +105,9 @@ class DropGenSegmenter:
             check_window(bundle, extractor.multiple, 2 * extractor.multiple)
             extractor = made_faster(extractor, self.device.torch_device)
         channels = 1 + len(self.structures)
-        self.scorer = DropGenScorer(predictor, extractor, channels, self.device)
+        names = [s.name for s in self.structures]
+        mirrored = mirrored_channels(f"The model {self.card.name!r}", names) if self.card.mirrored else None
+        self.scorer = DropGenScorer(predictor, extractor, channels, self.device, mirrored)
         batch = batch or (1 if self.device.torch_device == "cpu" else 2)
         self.windows = Windows(size, overlap, blending, batch)
 

@@ -49,6 +49,8 @@ class ModelCard:
         Body regions; DICOM modalities or "any".
     spacing : tuple of 3 float or None
         Voxel size of the model's grid in mm; None follows the structure (Iris).
+    mirrored : bool
+        DropGen: every window is also looked at mirrored, left and right exchanged, and the scores are averaged.
     structures : tuple of Structure
         What the labels mean; empty for Iris unless it has a memory bank.
     extractor : dict or None
@@ -87,6 +89,7 @@ class ModelCard:
     anatomy: list[str] = field(default_factory=list)
     modality: list[str] = field(default_factory=list)
     spacing: tuple[float, float, float] | None = None
+    mirrored: bool = False
     structures: tuple[Structure, ...] = ()
     extractor: dict[str, Any] | None = None
     training: dict[str, Any] = field(default_factory=dict)
@@ -105,6 +108,7 @@ class ModelCard:
             raise ModelError(f'{who} has method {self.method!r}; it must be "dropgen", "iris" or "extractor".')
         put("window", check.window(who, self.window))
         put("spacing", check.spacing(who, self.spacing, self.method))
+        put("mirrored", check.mirrored(who, self.mirrored, self.method))
         put("structures", check.structures(who, self.structures, self.method))
         put("network", check.built_from(who, "network", self.network))
         if self.extractor is not None:
@@ -155,7 +159,7 @@ class ModelCard:
         """The content of ``model.json``: plain JSON types, own keys first, then MONAI's."""
         data: dict[str, Any] = {"format": FORMAT}
         for item in fields(self):
-            if item.name not in ("metadata", "structures"):
+            if item.name not in ("metadata", "structures") and (item.name != "mirrored" or self.mirrored):
                 value = getattr(self, item.name)
                 data[item.name] = list(value) if isinstance(value, tuple) else value
         data["structures"] = [

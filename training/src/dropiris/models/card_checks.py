@@ -63,6 +63,13 @@ def window(who: str, value: Any) -> tuple[int, int, int]:
     return (value[0], value[1], value[2])
 
 
+def mirrored(who: str, value: Any, method: str) -> bool:
+    """True for DropGen models only."""
+    if not isinstance(value, bool) or (value and method != "dropgen"):
+        raise ModelError(f"{who} has mirrored {value!r}; it must be true or false, and true for DropGen models only.")
+    return value
+
+
 def spacing(who: str, value: Any, method: str) -> tuple[float, float, float] | None:
     if value is None:
         if method == "dropgen":
