@@ -251,5 +251,5 @@ def test_a_mirrored_model_needs_both_sides(tmp_path):
     single = (Structure(1, "left box", (1, 0, 0)), Structure(2, "stem", (0, 0, 1)))
     with pytest.raises(ModelError, match="'left box' has no 'right box' beside it"):
         DropGenSegmenter(bundle(tmp_path / "half", SMALL, structures=single, mirrored=True), CPU)
-    with pytest.raises(ModelError, match="mirrored 1"):
-        ModelCard(name="a", version="1.0", method="dropgen", window=(16, 16, 16), network={"name": "UNet"}, mirrored=1)
+    with pytest.raises(ModelError, match="mirrored True"):
+        ModelCard(name="a", version="1.0", method="iris", window=(16, 16, 16), network={"name": "Iris"}, mirrored=True)

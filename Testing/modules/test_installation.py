@@ -45,7 +45,7 @@ def test_what_a_run_imports_is_required_or_comes_with_slicer():
         "import sys; before = set(sys.modules);"
         "import dropiris.worker.handlers, dropiris.inference.strategies, dropiris.inference.iris_segmenter,"
         "dropiris.inference.dropgen_segmenter, dropiris.models.bundle;"
-        "from dropiris.models.catalogue import Catalogue; Catalogue().find('iris-compact').tensors();"
+        "from dropiris.models.catalogue import Catalogue; Catalogue().find('iris-general').tensors();"
         "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
     )
     path = str(ROOT / "training" / "src")

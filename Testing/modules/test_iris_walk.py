@@ -124,7 +124,7 @@ def test_a_session_from_loading_to_the_reloaded_scene(slicer, panel, files, tmp_
     assert any(text.startswith("Encoding the reference") for text in said)
     assert "Preparing the scan" in said
     assert panel.bar.stage is Stage.DONE and "Done in" in ui.statusLabel.text
-    assert panel.parameters.model == "iris-compact"
+    assert panel.parameters.model == "iris-general"
     wait(slicer, panel)
 
     # The result: on the scan, named, coloured and coded as in the reference, measured in the table.

@@ -142,7 +142,7 @@ def test_the_shipped_models_find_something_in_their_samples():
     found = DropGenSegmenter(Catalogue().find("hippocampus-t1"), "cpu").segment(crop.volume)
     assert dice(found.array > 0, crop.mask("right hippocampus")) > 0.55
     (reference, _), (query, _) = samples()[1].scans()
-    segmenter = IrisSegmenter(Catalogue().find("iris-compact"), "cpu")
+    segmenter = IrisSegmenter(Catalogue().find("iris-general"), "cpu")
     labels = segmenter.segment(query.volume, segmenter.encode([reference]))
     by_name = {s.name: dice(labels.mask(s), query.mask(s.name)) for s in labels.structures}
     assert by_name["liver"] > 0.7 and by_name["right kidney"] > 0.6, by_name

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dropiris.networks import Iris
+from dropiris.networks.iris import KNOWN, UNKNOWN
 from dropiris.networks.iris_closed_form import BALANCE, REACH, RIDGE, ClosedFormHead, thinned
 from dropiris.networks.iris_refinement import Refinement, best_of_others
 
@@ -83,6 +84,28 @@ def test_iris_with_it_starts_as_iris_plus_its_scores():
     torch.testing.assert_close(added, scores, atol=1e-4, rtol=1e-4)
     swapped = iris(query, z, masks[:, [1, 0]])
     torch.testing.assert_close(swapped[:, [1, 0]], iris(query, z, masks), atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_what_the_decoder_knows_is_left_to_it():
+    """By the Dice of its own mask of the reference, which the embedding holds; between the limits both have a share."""
+    torch.manual_seed(0)
+    iris = Iris(3, base_width=4, task_channels=64, queries=3, closed_form=True).eval()
+    z, query = image(3, side=32), image(4, side=32)
+    features = iris.encode_image(query)
+    task = iris.encode_task(iris.encode_image(z), torch.cat([structure(z), (z[:, 1:2] > 1).float()], dim=1))
+    own, weights = task[:, :, : iris.own_tokens], task[:, :, iris.own_tokens :]
+    assert float(iris.closed_form.decoded(weights).max()) < UNKNOWN, "random weights know nothing"
+
+    def decoded(dice: float) -> torch.Tensor:
+        told = iris.closed_form.with_decoded(weights, torch.full((1, 2), dice))
+        return iris.decode(features, torch.cat([own, told], dim=2))
+
+    alone, refined = iris._decode(features, own)[0], decoded(0.0)
+    torch.testing.assert_close(decoded(UNKNOWN), refined)
+    torch.testing.assert_close(decoded(KNOWN), alone)
+    torch.testing.assert_close(decoded((KNOWN + UNKNOWN) / 2), (alone + refined) / 2, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(alone, refined)
 
 
 def test_a_structure_s_rival_is_the_best_of_the_others():

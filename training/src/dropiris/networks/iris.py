@@ -13,6 +13,15 @@ from dropiris.networks.iris_refinement import Refinement
 from dropiris.networks.iris_similarity import PROTOTYPES, SimilarityPrior
 from dropiris.networks.iris_task_encoder import STRIDE, TaskEncoder
 
+# A decoder that finds the reference's own structure so well knows it: its mask is taken as it is, below the first only
+# in part, at the second not at all.
+KNOWN, UNKNOWN = 0.8, 0.65
+
+
+def decoder_share(dice: torch.Tensor) -> torch.Tensor:
+    """How far to believe the decoder alone, 0..1, by the Dice of its own mask of the reference."""
+    return ((dice - UNKNOWN) / (KNOWN - UNKNOWN)).clamp(0, 1)
+
 
 class Iris(nn.Module):
     """Encoder, task encoder, similarity prior and mask decoder.
@@ -73,21 +82,35 @@ class Iris(nn.Module):
         task: torch.Tensor = self.task_encoder(reference.task, self.prior.project(reference.task), masks)
         if self.closed_form is None:
             return task
-        return torch.cat([task, self.closed_form.fit(reference.seen, masks)], dim=2)
+        weights = self.closed_form.fit(reference.seen, masks)
+        with torch.no_grad():
+            found = self._decode(reference, task)[0].sigmoid().float()
+            both, size = (found * masks).sum((2, 3, 4)), (found + masks).sum((2, 3, 4))
+        weights = self.closed_form.with_decoded(weights, (2 * both + 1) / (size + 1))
+        return torch.cat([task, weights], dim=2)
 
     def decode(self, query: ImageFeatures, task: torch.Tensor) -> torch.Tensor:
         """Features of a query and a task embedding (B, K, tokens, C) to logits (B, K, D, H, W), one per class."""
         own, weights = task[:, :, : self.own_tokens], task[:, :, self.own_tokens :]
+        logits, image, tokens = self._decode(query, own)
+        if self.closed_form is None or self.refinement is None:
+            return logits
+        known = decoder_share(self.closed_form.decoded(weights))[..., None, None, None].to(logits.dtype)
+        if not self.training and bool((known == 1).all()):
+            return logits
+        image = torch.cat([image, query.seen.to(image.dtype)], dim=1)
+        scores, quality = self.closed_form(query.seen, weights), self.closed_form.quality(weights)
+        refined = self.refinement(logits, scores, image, tokens, quality)
+        # Training shows the refinement every structure.
+        return refined if self.training else known * logits + (1 - known) * refined
+
+    def _decode(self, query: ImageFeatures, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The paper's masks and the prior: logits (B, K, D, H, W), features (B, b, D, H, W), class tokens (B, K, C)."""
         logits, image, tokens = self.decoder(query, own[:, :, :-PROTOTYPES])
         if self.use_prior:
             prior = self.prior(self.prior.project(query.task), own[:, :, -PROTOTYPES:])
-            upsampled = F.interpolate(prior.to(logits.dtype), scale_factor=STRIDE, mode="trilinear")
-            logits = logits + upsampled
-        if self.closed_form is not None and self.refinement is not None:
-            image = torch.cat([image, query.seen.to(image.dtype)], dim=1)
-            scores, quality = self.closed_form(query.seen, weights), self.closed_form.quality(weights)
-            logits = self.refinement(logits, scores, image, tokens, quality)
-        return logits
+            logits = logits + F.interpolate(prior.to(logits.dtype), scale_factor=STRIDE, mode="trilinear")
+        return logits, image, tokens
 
     def forward(
         self, query: torch.Tensor, reference: torch.Tensor, masks: torch.Tensor, with_task: bool = False

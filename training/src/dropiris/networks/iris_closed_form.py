@@ -36,7 +36,7 @@ class ClosedFormHead(nn.Module):
     size : int
         1 + F + F (F + 1) / 2 weights of a structure.
     tokens : int
-        How many tokens of C channels hold them and, after them, the quality of the fit.
+        How many tokens of C channels hold them and, after them, the quality of the fit and of the decoder's own mask.
     """
 
     def __init__(self, channels: int, task_channels: int):
@@ -44,7 +44,7 @@ class ClosedFormHead(nn.Module):
         self.rows, self.columns = torch.triu_indices(channels, channels)
         self.size = 1 + channels + len(self.rows)
         self.task_channels = task_channels
-        self.tokens = math.ceil((self.size + 1) / task_channels)
+        self.tokens = math.ceil((self.size + 2) / task_channels)
 
     @torch.no_grad()
     def fit(self, seen: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
@@ -69,6 +69,16 @@ class ClosedFormHead(nn.Module):
     def quality(self, tokens: torch.Tensor) -> torch.Tensor:
         """The share of a reference's mask (its variance) that its fit explains, 0..1: (B, K, tokens, C) to (B, K)."""
         return tokens.flatten(2)[..., self.size].float()
+
+    def with_decoded(self, tokens: torch.Tensor, dice: torch.Tensor) -> torch.Tensor:
+        """Tokens (B, K, tokens, C) that also hold the Dice (B, K) of the decoder's own mask of the reference."""
+        flat = tokens.flatten(2).clone()
+        flat[..., self.size + 1] = dice.to(flat)
+        return flat.unflatten(-1, tokens.shape[2:])
+
+    def decoded(self, tokens: torch.Tensor) -> torch.Tensor:
+        """That Dice, 0..1: (B, K, tokens, C) to (B, K)."""
+        return tokens.flatten(2)[..., self.size + 1].float()
 
     def _products(self, z: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
         """1, the channels and their products (size, n) of channels (F, N), a part of the voxels at a time."""
