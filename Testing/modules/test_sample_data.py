@@ -121,6 +121,22 @@ def test_one_click_in_dropgensegs_help_makes_it_ready_to_segment(open_panel):
     assert panel.ui.segmentButton.enabled
 
 
+def test_the_sample_chooses_the_model_it_was_made_for(open_panel):
+    """Not the first of the list, which knows whole brains and would find one in a crop."""
+    from dropiris.models.catalogue import Catalogue
+    from dropiris.panels.sample_data import sample_for
+    from dropiris.panels.threshold_client import ThresholdClient, ThresholdModels
+    from dropiris.volume import Structure
+
+    name, structures = sample_for("dropgen").model, (Structure(1, "liver"),)
+    assert Catalogue().find(name).card.method == "dropgen"
+    widget = __import__("DropGenSeg").DropGenSegWidget
+    panel = open_panel(widget, ThresholdClient(structures), ThresholdModels(name, "dropgen", structures))
+    assert panel.parameters.model != name
+    panel.ui.sampleButton.click()
+    assert panel.parameters.model == name
+
+
 def test_one_click_in_irisicls_help_gives_it_a_reference_and_a_scan(open_panel):
     panel = open_with_sample(open_panel, "IrisICL", "iris")
     assert panel.parameters.inputVolume.GetName() == "Phantom torso A, T2"

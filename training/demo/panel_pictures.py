@@ -104,6 +104,7 @@ def dropgen(open_panel: Callable[[str], Any], photo: Photographer) -> None:
     # Wide enough for several windows: something to see while it runs.
     wide = phantom("head", "A", "T1", Grid.box((0.0, -18.0, -15.0), (52.0, 44.0, 34.0), (0.8, 0.8, 0.8))).volume
     panel.parameters.inputVolume = slicer.util.addVolumeFromArray(wide.array.T, wide.affine, "Phantom head A, T1, crop")
+    panel.parameters.model = "hippocampus-t1"
     _running(panel, photo, tile=3)
     panel.ui.cancelButton.click()
     _until(slicer, lambda: panel.bar.run is None)

@@ -151,7 +151,10 @@ class ModulePanel(ModulePart, ScenePanel):
     # First run
 
     def useSample(self, sample: LoadedSample) -> None:
-        """Choose what was loaded to try."""
+        """Choose what was loaded to try, and the model it was made for if it is here."""
+        entry = self.models.entry(sample.model)
+        if entry is not None and entry.name == sample.model:
+            self.parameters.model = sample.model
         self.parameters.inputVolume = sample.scans[-1]
 
     def _on_sample(self, *_unused: Any) -> None:

@@ -38,10 +38,13 @@ class LoadedSample:
         The last one is the scan to segment.
     references : tuple of (vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode)
         Labelled examples; none for DropGenSeg.
+    model : str
+        Name of the model that the sample was made for, "" where any will do.
     """
 
     scans: tuple[Any, ...]
     references: tuple[tuple[Any, Any], ...] = ()
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,14 @@ class Sample:
         The module it is made for; "" is for either.
     scans : callable
         Gives what to load as (Reference, whether its labels are loaded too), the scan to segment last.
+    model : str
+        See :class:`LoadedSample`.
     """
 
     key: str
     method: str
     scans: Callable[[], Sequence[tuple[Reference, bool]]]
+    model: str = ""
 
     @property
     def title(self) -> str:
@@ -76,7 +82,7 @@ class Sample:
 def samples() -> tuple[Sample, ...]:
     """Everything there is to try; the first of each method is what its panel offers."""
     return (
-        Sample("hippocampus", "dropgen", _hippocampus),
+        Sample("hippocampus", "dropgen", _hippocampus, "hippocampus-t1"),
         Sample("abdomen", "iris", _abdomen),
         *(Sample(body, "", lambda body=body: _whole(body)) for body in CONTRASTS),  # type: ignore[misc]
     )
@@ -105,7 +111,7 @@ def load_sample(key: str) -> LoadedSample:
         if labelled:
             references.append((scans[-1], _add_labels(reference.layers[0], scans[-1])))
     slicer.util.setSliceViewerLayers(background=scans[-1], fit=True)
-    return LoadedSample(tuple(scans), tuple(references))
+    return LoadedSample(tuple(scans), tuple(references), sample.model)
 
 
 def register_samples() -> None:
