@@ -115,7 +115,7 @@ def dropgen(open_panel: Callable[[str], Any], photo: Photographer) -> None:
     _until(slicer, lambda: panel.bar.run is None)
     photo.panel(panel, "failed")
     slicer.mrmlScene.Clear(0)
-    panel.parameters.inputVolume = load_sample("hippocampus").scans[-1]
+    panel.useSample(load_sample("hippocampus"))
     _until(slicer, lambda: False, 0.3)
     photo.panel(panel, "idle")
     _segmented(panel, photo)
