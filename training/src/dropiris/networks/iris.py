@@ -74,7 +74,7 @@ class Iris(nn.Module):
         self.decoder = MaskDecoder(base_width, task_channels)
 
     def encode_image(self, image: torch.Tensor) -> ImageFeatures:
-        """E(x): (B, in_channels, D, H, W) to features; sides are multiples of 16."""
+        """E(x): (B, in_channels, D, H, W) to features; sides are multiples of ``multiple``."""
         return self.encoder(image)
 
     def encode_task(self, reference: ImageFeatures, masks: torch.Tensor) -> torch.Tensor:
