@@ -30,7 +30,7 @@ def mean(scores):
     return float(np.mean([np.mean(values) for values in scores.values()]))
 
 
-@pytest.mark.parametrize(("name", "least"), [(HIPPOCAMPUS, 0.86), (ABDOMEN, 0.86)])
+@pytest.mark.parametrize(("name", "least"), [(HIPPOCAMPUS, 0.87), (ABDOMEN, 0.86)])
 def test_iris_with_one_reference_reaches_its_dice(shared_data, iris, name, least):
     """Measured 0.873 and 0.872."""
     dataset = Dataset.open(shared_data / name)

@@ -225,7 +225,7 @@ def resample_labels(labels: np.ndarray, result: np.ndarray) -> None:
     The background takes part with its own share, so a thin structure does not grow.
     """
     planes, rows, columns = _planes(labels, result)
-    row_ends, column_ends = _reach(rows), _reach(columns)
+    row_ends, column_ends = reach(rows), reach(columns)
     for old, weights, new in planes:
         best = np.zeros(new.shape, np.float32)
         total = np.zeros(new.shape, np.float32)
@@ -236,7 +236,7 @@ def resample_labels(labels: np.ndarray, result: np.ndarray) -> None:
                 continue
             deep, high, wide = box
             share = np.tensordot(weights[deep], (old[box] == label).astype(np.float32), axes=1)
-            down, right = _window(row_ends, high), _window(column_ends, wide)
+            down, right = reached(row_ends, high), reached(column_ends, wide)
             share = rows[down, high] @ share @ columns[right, wide].T
             better = share > best[down, right] + _TIE
             np.copyto(best[down, right], share, where=better)
@@ -246,13 +246,13 @@ def resample_labels(labels: np.ndarray, result: np.ndarray) -> None:
         new[...] = winner
 
 
-def _reach(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def reach(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First and last old voxel that takes part in each new one; both never decrease."""
     taking = shares > 0
     return taking.argmax(axis=1), shares.shape[1] - 1 - taking[:, ::-1].argmax(axis=1)
 
 
-def _window(reach: tuple[np.ndarray, np.ndarray], box: slice) -> slice:
-    """The new voxels that any old voxel of ``box`` takes part in."""
-    first, last = reach
+def reached(ends: tuple[np.ndarray, np.ndarray], box: slice) -> slice:
+    """The new voxels that any old voxel of ``box`` takes part in, by what :func:`reach` gives."""
+    first, last = ends
     return slice(int(np.searchsorted(last, box.start)), int(np.searchsorted(first, box.stop)))

@@ -108,24 +108,18 @@ class EpisodeDataset(TorchDataset):
     def _looks(self, pair: Sequence[TrainingScan], rng: np.random.Generator) -> list[Look]:
         """How each of two scans is rendered: in one contrast, or in two."""
         change = rng.random() < self.config.contrast_change
-        if all(scan.tissues.size for scan in pair) and rng.random() < self.config.sequences:
-            first, second = rng.choice(SEQUENCES, 2, replace=False) if change else [rng.choice(SEQUENCES)] * 2
-            shift = sequence_shift(rng)
-        else:
-            first = second = ""
         # drawn for groups, not for a scan's own numbers: one contrast is one contrast in both scans
         n = 1 + int(max(scan.groups.max() for scan in pair))
-        drawn = [Contrast.draw(1, n, rng, dark_air=1.0 if first else 0.7)] * 2
-        if change:
-            drawn[1] = Contrast.draw(1, n, rng, dark_air=1.0 if first else 0.7)
-        looks = []
-        for scan, contrast, sequence in zip(pair, drawn, (first, second), strict=True):
-            own = contrast.of(scan.groups)
-            if sequence:
-                looks.append(Look(with_sequence(own, scan.tissues, str(sequence), shift), ORDINARY))
-            else:
-                looks.append(Look(own))
-        return looks
+        as_sequence = all(scan.tissues.size for scan in pair) and rng.random() < self.config.sequences
+        drawn = [Contrast.draw(1, n, rng, **({"dark_air": 1.0} if as_sequence else {})) for _ in range(1 + change)]
+        contrasts = [one.of(scan.groups) for one, scan in zip((drawn[0], drawn[-1]), pair, strict=True)]
+        if not as_sequence:
+            return [Look(contrast) for contrast in contrasts]
+        kinds, shift = rng.permutation(SEQUENCES).tolist(), sequence_shift(rng)
+        return [
+            Look(with_sequence(contrast, scan.tissues, kind, shift), ORDINARY)
+            for contrast, scan, kind in zip(contrasts, pair, (kinds[0], kinds[int(change)]), strict=True)
+        ]
 
     def _of_shapes(self, rng: np.random.Generator, classes: int) -> Episode:
         """An episode of random shapes, which are no class that could be remembered."""

@@ -159,7 +159,7 @@ class ModelCard:
         """The content of ``model.json``: plain JSON types, own keys first, then MONAI's."""
         data: dict[str, Any] = {"format": FORMAT}
         for item in fields(self):
-            if item.name not in ("metadata", "structures") and (item.name != "mirrored" or self.mirrored):
+            if item.name not in ("metadata", "structures"):
                 value = getattr(self, item.name)
                 data[item.name] = list(value) if isinstance(value, tuple) else value
         data["structures"] = [

@@ -115,10 +115,11 @@ def thinned(masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     the same reference makes the same embedding.
     """
     volume = masks.sum(1, keepdim=True).clamp(min=1)
-    outside = (1 - masks.amax(0)) / max(1.0, float((1 - masks.amax(0)).sum()))
+    outside = 1 - masks.amax(0)
+    outside = outside / outside.sum().clamp(min=1)
     share = (ENOUGH * torch.maximum((masks / volume).amax(0), outside)).clamp(max=1)
-    steps = share.double().cumsum(0).floor().long() if share.device.type != "mps" else share.cumsum(0).floor().long()
-    chosen = steps.diff(prepend=steps.new_zeros(1)).nonzero()[:, 0]
+    steps = share.cpu().double().cumsum(0).floor()  # not every device has double
+    chosen = steps.diff(prepend=steps.new_zeros(1)).nonzero()[:, 0].to(share.device)
     return chosen, 1 / share[chosen]
 
 
