@@ -206,7 +206,7 @@ class IrisICLLogic(SegmentationLogic):
         volume = volume_from_node(volumeNode)
         again = plan.examples if plan.strategy == "tune" else ()
         job = self.client.submit_segment_iris(
-            volume, plan.bundle.folder, files, plan.structures, plan.device, plan.strategy, again
+            volume, plan.bundle.folder, files, plan.structures, plan.device, plan.strategy, again, windows
         )
         labels = yield Step(job, begin, end, prefix)
         labels = plan.as_in_references(labels)

@@ -64,8 +64,8 @@ class IrisModel:
 
     def learn(self, reference: Reference) -> Callable[[Volume], LabelMap]:
         self._segmenter = segmenter = self._segmenter or IrisSegmenter(self.bundle, self.device)
-        task = segmenter.encode([reference])
-        return lambda scan: segmenter.segment(scan, task)
+        task, atlases = segmenter.encode([reference]), [segmenter.atlas(reference)]
+        return lambda scan: segmenter.segment(scan, task, atlases=atlases)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ def segment(
     ending: Format = Ending.nifti,
     statistics: Statistics = None,
     trust: Trust = False,
+    align: Annotated[
+        bool, typer.Option("--align/--no-align", help="Also align the labelled examples with each scan.")
+    ] = True,
     engine: EngineChoice = Engine.here,
     address: Address = None,
     workers: Workers = None,
@@ -90,6 +93,7 @@ def segment(
         structures=None if wanted is None else tuple(wanted),
         device=device.value,
         trust=trust,
+        align=align,
     )
     if is_cohort(scan):
         segment_cohort(jobs, recipe, engines, statistics)

@@ -25,7 +25,8 @@ ONE_SHOT, TUNE = "one-shot", "tune"
 class IrisRecipe:
     """An Iris model and one of: task files; pairs of scan and labels; classes it was trained on ("all": every one).
 
-    ``facts`` are those of its bundle where the recipe was written; paths are absolute.
+    ``facts`` are those of its bundle where the recipe was written; paths are absolute. ``align``: references are
+    aligned with every scan as well.
     """
 
     model: Path
@@ -37,6 +38,7 @@ class IrisRecipe:
     structures: tuple[str, ...] | None = None
     device: str = "auto"
     trust: bool = False
+    align: bool = True
 
     @classmethod
     def of(cls, bundle: Bundle, **settings: Any) -> IrisRecipe:
@@ -45,12 +47,18 @@ class IrisRecipe:
     @cached_property
     def digest(self) -> str:
         examples = [mark_of(path)["sha256"] for path in (*self.tasks, *self.references)]
-        settings = {"classes": self.classes, "strategy": self.strategy, "structures": self.structures}
+        settings = {
+            "align": self.align,
+            "classes": self.classes,
+            "strategy": self.strategy,
+            "structures": self.structures,
+        }
         return digest_of_facts({**dict(self.facts), "examples": examples, **settings})
 
     def open(self, progress: ProgressCallback = ignore_progress) -> Station:
         from dropiris.files.reference_files import read_references
         from dropiris.inference import IrisSegmenter, average, segment_with_strategy
+        from dropiris.inference.places import evenly
         from dropiris.inference.reverse_check import reverse_check
         from dropiris.inference.task_embedding import TaskEmbedding
 
@@ -64,13 +72,15 @@ class IrisRecipe:
         if references:
             tasks, seen = encode_each(segmenter, references, self.trust, progress)
         way = self.strategy
+        used = references[:1] if way == ONE_SHOT else references
+        atlases = [segmenter.atlas(reference) for reference in evenly(used)] if self.align else []
         if way == TUNE:
             tasks, way = [tuned(segmenter, tasks, references, progress)], ONE_SHOT
         mean = average(tasks[:1] if way == ONE_SHOT else tasks)
         spacing = dict(zip(mean.names, mean.spacing.tolist(), strict=True))
         return Station(
             lambda volume, report, cancel: segment_with_strategy(
-                segmenter, volume, tasks, way, self.structures, progress=report, cancel=cancel
+                segmenter, volume, tasks, way, self.structures, progress=report, cancel=cancel, atlases=atlases
             ),
             bundle.card,
             str(segmenter.device),

@@ -106,7 +106,8 @@ class FinerLabels:
             if box is not None:
                 self._decide(at, known[here], torch.from_numpy(self.across.share[at, used]), box)
             at += 1
-        kept = int(self.across.first[at]) if at < len(self.across.first) else end
+        # padding before the scan may end in a later call
+        kept = min(int(self.across.first[at]), end) if at < len(self.across.first) else end
         self.tail = [plane.clone() for plane in known[kept - self.first :]]  # the slab they lie in moves on
         self.found = found[kept - self.first :]
         self.next, self.first = at, kept

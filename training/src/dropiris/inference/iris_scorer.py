@@ -68,7 +68,10 @@ class IrisScorer:
         return task[0].float().cpu()
 
     @torch.inference_mode()
-    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+    def __call__(self, windows: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
+        """Windows (B, 1, D, H, W), and where an aligned reference has each structure (B, K, D, H, W), to logits."""
         features = self.features(windows)
+        if places is not None:
+            places = places.to(self.torch_device)
         with self.precision():
-            return self.iris.decode(features, self.tokens.expand(len(windows), -1, -1, -1))
+            return self.iris.decode(features, self.tokens.expand(len(windows), -1, -1, -1), places)

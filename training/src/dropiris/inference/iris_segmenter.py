@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dropiris.errors import DeviceError, InputError, ModelError
+from dropiris.inference.atlas import Atlas
 from dropiris.inference.decisions import largest_positive
 from dropiris.inference.devices import Device, choose_device, free_cache, is_out_of_memory
 from dropiris.inference.finer_labels import ScanGrid
@@ -16,6 +17,7 @@ from dropiris.inference.foreground import find_foreground
 from dropiris.inference.iris_scorer import IrisScorer
 from dropiris.inference.loading import check_channels, check_window, load_extractor, load_network
 from dropiris.inference.memory import read_memory
+from dropiris.inference.places import Places, align_all
 from dropiris.inference.preparation import prepare
 from dropiris.inference.reference_crops import PlacedMask, cut_image, place_mask, plan_crops
 from dropiris.inference.reference_windows import ReferenceWindow
@@ -32,6 +34,8 @@ from dropiris.models.bundle import Bundle
 from dropiris.networks.iris import Iris
 from dropiris.progress import CancelToken, Progress, ProgressCallback, ignore_progress
 from dropiris.volume import LabelMap, Reference, Structure, Volume
+
+ALIGNING = 0.3  # of a scan's time, for progress
 
 
 class IrisSegmenter:
@@ -176,6 +180,10 @@ class IrisSegmenter:
             found.append(ReferenceWindow(window, masks, used, spacing))
         return found
 
+    def atlas(self, reference: Reference) -> Atlas:
+        """What :meth:`segment` needs of a reference to align it with scans."""
+        return Atlas.of(reference, self.card.intensity_rule)
+
     def segment(
         self,
         volume: Volume,
@@ -183,10 +191,12 @@ class IrisSegmenter:
         structures: Sequence[str] | None = None,
         progress: ProgressCallback = ignore_progress,
         cancel: CancelToken | None = None,
+        atlases: Sequence[Atlas] = (),
     ) -> LabelMap:
         """Segment a scan on its own grid: one pass for all structures of about one size.
 
-        Where structures of different sizes claim the same voxel the smaller one wins.
+        Where structures of different sizes claim the same voxel the smaller one wins. With ``atlases``, those of the
+        task's references, it counts as well where they have their structures once they are aligned with the scan.
 
         Raises
         ------
@@ -201,17 +211,23 @@ class IrisSegmenter:
         largest = max(s.label for s in task.structures)
         result = np.zeros(volume.shape, np.uint8 if largest < 256 else np.uint16)
         sizes = sorted(set(shared.tolist()), reverse=True)
+        begin, aligned = 0.0, []
+        if atlases:
+            begin = ALIGNING
+            aligned = align_all(atlases, volume, self.card.intensity_rule, self.device, progress, cancel, begin)
         for n, spacing in enumerate(sizes):
             members = np.flatnonzero(shared == spacing)
-            progress(Progress("Preparing the scan", n / len(sizes)))
+            share = (begin + (1 - begin) * (n + 0.02) / len(sizes), begin + (1 - begin) * (n + 0.98) / len(sizes))
+            progress(Progress("Preparing the scan", begin + (1 - begin) * n / len(sizes)))
             grid, image = prepare(volume, self.card.intensity_rule, (spacing,) * 3)
             padded, inside = pad_to_window(image, self.windows.size, air=float(image.min()))
             self.scorer.look_for(torch.from_numpy(task.tokens[members]))
-            share = ((n + 0.02) / len(sizes), (n + 0.98) / len(sizes))
+            names = [task.structures[m].name for m in members]
+            places = Places(aligned, names, grid, [part.start for part in inside], self.windows.size)
             found = np.zeros(volume.shape, label_type(len(members)))
             segment_windows(
                 padded, self.scorer, largest_positive, self.windows, find_foreground(padded), progress, cancel, share,
-                ScanGrid.of(grid, found, padded.shape, inside),
+                ScanGrid.of(grid, found, padded.shape, inside), places if aligned else None,
             )  # fmt: skip
             values = np.array([0, *(task.structures[m].label for m in members)], result.dtype)
             np.copyto(result, values[found], where=found > 0)

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from dropiris.inference.atlas import Atlas
 from dropiris.inference.decisions import largest_positive
 from dropiris.inference.iris_segmenter import IrisSegmenter
 from dropiris.inference.reference_windows import ReferenceWindow, SeenReference
@@ -77,9 +78,11 @@ def reverse_check(
     return TrustReport(REVERSE, values, voxels, why, parts)
 
 
-def see(segmenter: IrisSegmenter, task: TaskEmbedding, windows: Sequence[ReferenceWindow]) -> SeenReference:
-    """What to keep of a reference that was encoded as ``task`` from ``windows``."""
-    return SeenReference(windows, segment_back(segmenter, task, windows))
+def see(
+    segmenter: IrisSegmenter, task: TaskEmbedding, windows: Sequence[ReferenceWindow], atlas: Atlas | None = None
+) -> SeenReference:
+    """What to keep of a reference that was encoded as ``task`` from ``windows``; with ``atlas`` to align it as well."""
+    return SeenReference(windows, segment_back(segmenter, task, windows), atlas)
 
 
 def _both_ways(

@@ -24,6 +24,7 @@ from dropiris.inference.rolling_scores import Labels, RollingScores, SameLabels
 from dropiris.inference.window_grid import OVERLAP, window_starts
 from dropiris.progress import CancelToken, Progress, ProgressCallback, ignore_progress
 
+Beside = Callable[[tuple[int, int, int]], torch.Tensor]
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -34,8 +35,12 @@ class Scorer(Protocol):
     channels: int
     torch_device: str
 
-    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
-        """Windows (B, 1, D, H, W), float32 on the CPU, to scores (B, channels, D, H, W) on its device."""
+    @property
+    def __call__(self) -> Callable[..., torch.Tensor]:
+        """Windows (B, 1, D, H, W), float32 on the CPU, to scores (B, channels, D, H, W) on its device.
+
+        As a second argument what is known of them beside the image (B, ...), where :func:`segment_windows` is told.
+        """
         ...
 
     def to_cpu(self) -> None:
@@ -94,6 +99,7 @@ def segment_windows(
     cancel: CancelToken | None = None,
     share: tuple[float, float] = (0.0, 1.0),
     onto: ScanGrid | None = None,
+    beside: Beside | None = None,
 ) -> np.ndarray:
     """Segment an image.
 
@@ -109,6 +115,8 @@ def segment_windows(
         Which part of the whole operation this is, for ``progress``.
     onto : ScanGrid, optional
         Where labels go instead of the image's own grid; its labels are 0 until then.
+    beside : callable, optional
+        What the scorer is given beside the image, for a window that begins at these voxels of it.
 
     Returns
     -------
@@ -129,8 +137,12 @@ def segment_windows(
     axis = int(np.argmax([part.stop - part.start for part in box]))  # the longest: fewest scores in a slab across it
     taking = FinerLabels(onto.part(box), axis, decide) if onto else SameLabels(labels[box], axis, decide)
     run = _Run(image[box], axis, taking, scorer, windows, progress, cancel, share)
-    corner = [part.start for part in box]
-    run.keep_only(lambda start: foreground.touches(tuple(map(sum, zip(start, corner, strict=True))), windows.size))
+
+    def of_image(start: tuple[int, int, int]) -> tuple[int, int, int]:
+        return (start[0] + box[0].start, start[1] + box[1].start, start[2] + box[2].start)
+
+    run.keep_only(lambda start: foreground.touches(of_image(start), windows.size))
+    run.beside = (lambda start: beside(of_image(start))) if beside else None
     run.all()
     return labels
 
@@ -162,6 +174,7 @@ class _Run:
         self.batch, self.scores_on = windows.batch, scorer.torch_device
         self.tile = self.tiles = 0
         self.slab: RollingScores | None = None
+        self.beside: Beside | None = None
 
     def _row(self, along: int) -> list[tuple[int, int, int]]:
         sides = list(self.starts)
@@ -200,7 +213,11 @@ class _Run:
         starts = waiting[: self.batch]
         size = self.windows.size
         cut = [self.image[tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))] for start in starts]
-        scores = self.scorer(torch.from_numpy(np.stack(cut))[:, None])
+        images = torch.from_numpy(np.stack(cut))[:, None]
+        if self.beside is None:
+            scores = self.scorer(images)
+        else:
+            scores = self.scorer(images, torch.stack([self.beside(start) for start in starts]))
         # conversions first: once adding begins nothing can run out of memory, so nothing is added twice
         scores, weights = scores.to(slab.scores), self.weights.to(slab.scores)
         for start, one in zip(starts, scores, strict=True):

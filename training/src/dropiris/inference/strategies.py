@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from dropiris.errors import InputError
+from dropiris.inference.atlas import Atlas
 from dropiris.inference.iris_segmenter import IrisSegmenter
 from dropiris.inference.task_embedding import TaskEmbedding, average
 from dropiris.inference.tuning import tune
@@ -29,6 +30,7 @@ def segment_with_strategy(
     progress: ProgressCallback = ignore_progress,
     cancel: CancelToken | None = None,
     seed: int = 0,
+    atlases: Sequence[Atlas] = (),
 ) -> LabelMap:
     """Segment a scan with the tasks of one or more references.
 
@@ -43,6 +45,8 @@ def segment_with_strategy(
         The labelled scans themselves, needed to tune.
     seed : int
         Which reference retrieval begins with.
+    atlases : sequence of Atlas
+        Of the references, in the order of the tasks, to align them with the scan.
 
     Raises
     ------
@@ -56,9 +60,9 @@ def segment_with_strategy(
     for task in tasks:
         segmenter.check(task)
     if strategy == "one-shot":
-        return segmenter.segment(volume, tasks[0], structures, progress, cancel)
+        return segmenter.segment(volume, tasks[0], structures, progress, cancel, atlases[:1])
     if strategy == "retrieval":
-        return _retrieve(segmenter, volume, tasks, structures, progress, cancel, seed)
+        return _retrieve(segmenter, volume, tasks, structures, progress, cancel, seed, atlases)
     task = average(tasks)
     task = task if structures is None else task.subset(structures)
     if strategy == "tune":
@@ -68,22 +72,22 @@ def segment_with_strategy(
             )
         task = tune(segmenter, task, references, progress=_part(progress, 0.0, 0.5), cancel=cancel)
         progress = _part(progress, 0.5, 1.0)
-    return segmenter.segment(volume, task, None, progress, cancel)
+    return segmenter.segment(volume, task, None, progress, cancel, atlases)
 
 
 def _retrieve(
     segmenter: IrisSegmenter, volume: Volume, tasks: Sequence[TaskEmbedding], structures: Sequence[str] | None,
-    progress: ProgressCallback, cancel: CancelToken | None, seed: int,
+    progress: ProgressCallback, cancel: CancelToken | None, seed: int, atlases: Sequence[Atlas],
 ) -> LabelMap:  # fmt: skip
     """Segment with a random reference, encode the scan with its own first mask, then use what is most like it."""
     pool = average(tasks)  # also checks that they share names
     pool = pool if structures is None else pool.subset(structures)
     if len(tasks) == 1:
-        return segmenter.segment(volume, pool, None, progress, cancel)
+        return segmenter.segment(volume, pool, None, progress, cancel, atlases)
     drawn = tasks[int(np.random.default_rng(seed).integers(len(tasks)))]
     query = own_embedding(segmenter, volume, drawn, pool.names, _part(progress, 0.0, 0.5), cancel)
     chosen = pool if query is None else nearest(query, tasks, pool, compared=segmenter.scorer.iris.own_tokens)
-    return segmenter.segment(volume, chosen, None, _part(progress, 0.5, 1.0), cancel)
+    return segmenter.segment(volume, chosen, None, _part(progress, 0.5, 1.0), cancel, atlases)
 
 
 def own_embedding(

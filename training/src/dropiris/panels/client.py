@@ -37,6 +37,7 @@ class SegmentationClient(Protocol):
         device: str = "auto",
         strategy: str = "one-shot",
         references: Sequence[Reference] = (),
+        windows: Sequence[Path] = (),
     ) -> Job: ...
 
     def submit_check_dropgen(

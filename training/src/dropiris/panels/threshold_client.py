@@ -132,6 +132,7 @@ class ThresholdClient:
         device: str = "auto",
         strategy: str = "one-shot",
         references: Sequence[Reference] = (),
+        windows: Sequence[Path] = (),
     ) -> ThresholdJob:
         def work() -> LabelMap:
             self._fail()

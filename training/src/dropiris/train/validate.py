@@ -109,9 +109,10 @@ def validate_iris(
     """One-shot Dice per structure: every case with each reference alone."""
     scores = Scores()
     for reference in references:
-        task = segmenter.encode([as_reference(dataset, reference)])
+        example = as_reference(dataset, reference)
+        task, atlases = segmenter.encode([example]), [segmenter.atlas(example)]
         for case in cases:
-            dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task))
+            dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task, atlases=atlases))
             asked = {s.name for s in task.structures}
             scores.add(case.name, {name: value for name, value in dice.items() if name in asked})
     return scores

@@ -95,7 +95,8 @@ def segment_dropgen(call: Call) -> dict[str, Any]:
 def encode_iris(call: Call) -> dict[str, Any]:
     """``model``, ``device`` and reference volumes to a task embedding saved as ``task_file``.
 
-    With ``windows_file`` what is seen of the (only) reference is kept there too, for :func:`check_iris`.
+    With ``windows_file`` what is seen of the (only) reference is kept there too, for :func:`segment_iris`, which aligns
+    it with the scan, and :func:`check_iris`.
     """
     segmenter = call.session.segmenter("iris", call.params["model"], call.params["device"], call.progress)
     call.progress(Progress("Encoding the reference"))
@@ -108,7 +109,7 @@ def encode_iris(call: Call) -> dict[str, Any]:
 
         kept, name = references[0].structures, references[0].volume.name
         task = segmenter.encode_windows(windows, kept, name, call.progress, call.cancel)
-        save_reference(see(segmenter, task, windows), windows_file)
+        save_reference(see(segmenter, task, windows, segmenter.atlas(references[0])), windows_file)
     else:
         task = segmenter.encode(references, progress=call.progress, cancel=call.cancel)
     call.cancel.raise_if_cancelled()
@@ -117,12 +118,17 @@ def encode_iris(call: Call) -> dict[str, Any]:
 
 
 def segment_iris(call: Call) -> dict[str, Any]:
-    """``model``, ``tasks``, ``strategy``, ``structures``, ``device`` and ``volume`` to the label map ``labels``."""
+    """``model``, ``tasks``, ``strategy``, ``structures``, ``device`` and ``volume`` to the label map ``labels``.
+
+    With ``windows``, what :func:`encode_iris` kept of references, these are aligned with the scan.
+    """
     params = call.params
     segmenter = call.session.segmenter("iris", params["model"], params["device"], call.progress)
     tasks = [call.session.task(path, call.progress) for path in params["tasks"]]
     from dropiris.inference import segment_with_strategy
+    from dropiris.inference.reference_windows import load_reference
 
+    seen = [load_reference(path) for path in params["windows"]]
     labels = segment_with_strategy(
         segmenter,
         _volume(call),
@@ -132,6 +138,7 @@ def segment_iris(call: Call) -> dict[str, Any]:
         references=_references(call),
         progress=call.progress,
         cancel=call.cancel,
+        atlases=[one.atlas for one in seen if one.atlas],
     )
     return {"labels": labels}
 

@@ -77,14 +77,20 @@ class SegmentationRequests:
         device: str = "auto",
         strategy: str = "one-shot",
         references: Sequence[Reference] = (),
+        windows: Sequence[AnyPath] = (),
     ) -> Job[LabelMap]:
-        """Segment ``volume`` with saved task embeddings; ``references`` only for strategies that look at them again."""
+        """Segment ``volume`` with saved task embeddings.
+
+        ``references`` only for strategies that look at them again; ``windows``, what :meth:`submit_encode_iris` kept of
+        references, to align them with the scan.
+        """
         params = {
             "model": _absolute(model_folder),
             "tasks": [_absolute(task) for task in tasks],
             "structures": _names(structures),
             "device": device,
             "strategy": strategy,
+            "windows": [_absolute(file) for file in windows],
         }
         volumes: dict[str, Carried] = {"volume": volume}
         volumes.update({f"reference {n}": reference for n, reference in enumerate(references)})

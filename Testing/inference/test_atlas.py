@@ -1,0 +1,156 @@
+"""A labelled reference is found again in a moved, bent, differently bright scan; what is unlike it is not believed."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from dropiris.errors import Cancelled
+from dropiris.geometry import CanonicalGrid
+from dropiris.inference.atlas import AlignedAtlas, Atlas
+from dropiris.inference.devices import choose_device
+from dropiris.inference.places import Places, align_all, evenly
+from dropiris.inference.reference_windows import SeenReference, load_reference, save_reference
+from dropiris.inference.registration import Described, best_shift
+from dropiris.intensity import IntensityRule
+from dropiris.networks.iris_place import NOWHERE
+from dropiris.progress import CancelToken
+from dropiris.volume import LabelMap, Reference, Structure, Volume
+
+RULE = IntensityRule(scale="zscore")
+
+
+def body(shape=(48, 56, 52), shift=(0.0, 0.0, 0.0), size=1.0, invert=False, spacing=3.0) -> tuple[Volume, np.ndarray]:
+    """A head with things in it, 3 mm voxels; moved by ``shift`` in voxels, as large as ``size``."""
+    middle = (np.array(shape)[:, None, None, None] - 1) / 2 + np.array(shift)[:, None, None, None]
+    place = (np.indices(shape) - middle) / size
+    image, labels = np.zeros(shape), np.zeros(shape, np.uint8)
+
+    def ball(centre, radii):
+        away = (place - np.array(centre)[:, None, None, None]) / np.array(radii)[:, None, None, None]
+        return (away**2).sum(0) < 1
+
+    for centre, radii, value, label in (
+        ((0, 0, 0), (17, 21, 19), 0.5, 0),
+        ((-6, 4, 2), (5, 7, 4), 0.9, 1),
+        ((7, -5, -3), (4, 4, 8), 0.2, 2),
+        ((0, 10, 8), (3, 3, 3), 0.8, 0),
+        ((3, -12, 6), (4, 3, 5), 0.35, 0),
+    ):
+        inside = ball(centre, radii)
+        image[inside] = value
+        if label:
+            labels[inside] = label
+    # texture: nothing in a body is without it
+    image[image > 0] += (0.1 * np.sin(1.1 * place[0]) * np.sin(0.9 * place[1]) * np.sin(1.3 * place[2]))[image > 0]
+    if invert:
+        image = np.where(image > 0, 1.1 - image, 0)
+    image = ndimage.gaussian_filter(image, 0.6) + np.random.default_rng(1).normal(scale=0.01, size=shape)
+    return Volume(image.astype(np.float32), np.diag([spacing, spacing, spacing, 1.0]), "body"), labels
+
+
+def reference(**how) -> Reference:
+    volume, labels = body(**how)
+    structures = (Structure(1, "liver"), Structure(2, "spleen"))
+    return Reference(volume, (LabelMap(labels, volume.affine, structures),))
+
+
+def found_in(atlas: Atlas, scan: Volume) -> tuple[AlignedAtlas, np.ndarray]:
+    """The alignment, and labels (I, J, K) it gives the scan."""
+    aligned = atlas.align(scan, RULE, "cpu", lambda: None)
+    assert aligned is not None
+    grid = CanonicalGrid.over(scan.shape, scan.affine, None)
+    masks = aligned.masks(atlas.names, float(grid.spacing.mean()))
+    share = aligned.places(masks, grid.shape, grid.spacing.tolist(), (0, 0, 0))
+    labels = torch.cat([1 - share.sum(0, keepdim=True), share]).argmax(0).numpy().astype(np.uint8)
+    return aligned, grid.labels_to_source(labels)
+
+
+def dice(a: np.ndarray, b: np.ndarray) -> float:
+    return 2 * float((a & b).sum()) / max(1, int(a.sum() + b.sum()))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"shift": (4, -5, 3)}, {"shape": (70, 60, 90), "shift": (-8, 2, 16)}, {"size": 1.25}],
+    ids=["moved", "a larger scan", "larger"],
+)
+def test_structures_are_found_again(how):
+    atlas = Atlas.of(reference(), RULE)
+    scan, truth = body(**how)
+    aligned, labels = found_in(atlas, scan)
+    assert aligned.likeness > 0.5
+    assert dice(labels == 1, truth == 1) > 0.85
+    assert dice(labels == 2, truth == 2) > 0.85
+
+
+def test_another_contrast_is_found_roughly():
+    """Dark for bright. Borders are missed, which is why what the network sees is weighed beside it."""
+    aligned, labels = found_in(Atlas.of(reference(), RULE), body(invert=True)[0])
+    truth = body()[1]
+    assert aligned.likeness > 0.5
+    assert dice(labels == 1, truth == 1) > 0.6
+    assert dice(labels == 2, truth == 2) > 0.8
+
+
+@pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1)])
+def test_the_order_and_direction_of_voxels_do_not_count(order):
+    """The same head with axes turned and one flipped: labels lie on the same tissue."""
+    atlas = Atlas.of(reference(), RULE)
+    scan, truth = body(shift=(3, 0, -4))
+    turn = np.eye(4)[:, [*order, 3]]
+    flip = np.diag([-1.0, 1, 1, 1])
+    array = scan.array.transpose(order)[::-1]
+    flip[0, 3] = array.shape[0] - 1
+    turned = Volume(np.ascontiguousarray(array), scan.affine @ turn @ flip, "turned")
+    _, labels = found_in(atlas, turned)
+    assert dice(labels == 1, truth.transpose(order)[::-1] == 1) > 0.85
+
+
+def test_all_shifts_are_compared():
+    one, _ = body(shift=(0, 0, 0))
+    other, _ = body(shift=(7, -6, 5))
+    spacing, corner = torch.full((3,), 3.0), torch.zeros(3)
+    a, b = (Described.of(torch.from_numpy(scan.array), spacing, corner) for scan in (one, other))
+    assert best_shift(a, b).tolist() == pytest.approx([-21, 18, -15], abs=3.1)
+
+
+def test_noise_is_not_believed():
+    atlas = Atlas.of(reference(), RULE)
+    noise = np.random.default_rng(0).normal(size=(48, 56, 52)).astype(np.float32)
+    aligned = atlas.align(Volume(noise, np.diag([3.0, 3, 3, 1]), "noise"), RULE, "cpu", lambda: None)
+    assert aligned is None or aligned.likeness < 0.3
+
+
+def test_it_stops_when_asked():
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(Cancelled):
+        align_all([Atlas.of(reference(), RULE)], body()[0], RULE, choose_device("cpu"), lambda _: None, token, 0.3)
+
+
+def test_a_file_holds_it(tmp_path):
+    atlas = Atlas.of(reference(), RULE)
+    path = save_reference(SeenReference([], {"liver": 0.9}, atlas), tmp_path / "seen.safetensors")
+    again = load_reference(path).atlas
+    assert again is not None and again.names == atlas.names
+    for name, tensor in atlas.tensors().items():
+        assert torch.equal(tensor, again.tensors()[name])
+    assert load_reference(save_reference(SeenReference([], {}), tmp_path / "none.safetensors")).atlas is None
+
+
+def test_windows_know_where_things_are_and_what_no_reference_has():
+    """Two windows of a padded image see one field; a structure that no reference has lies nowhere."""
+    scan, truth = body()
+    aligned = Atlas.of(reference(), RULE).align(scan, RULE, "cpu", lambda: None)
+    grid = CanonicalGrid.over(scan.shape, scan.affine, (3.0,) * 3)
+    places = Places([aligned], ["spleen", "pancreas", "liver"], grid, [2, 0, 0], (32, 56, 52))
+    first, second = places((0, 0, 0)), places((20, 0, 0))
+    assert torch.allclose(first[:, 20:], second[:, :12], atol=1e-3)
+    assert (first[1] == NOWHERE).all() and first[[0, 2]].min() >= 0
+    assert dice(first[2, 2:].numpy() > 0.5, truth[:30] == 1) > 0.85
+
+
+def test_few_of_many_are_aligned():
+    assert evenly(range(2)) == [0, 1]
+    assert evenly(range(9)) == [0, 3, 6]

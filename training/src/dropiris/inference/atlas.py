@@ -1,0 +1,252 @@
+"""A labelled reference as an atlas: where its structures lie in another scan, by aligning the two.
+
+What a structure looks like tells little where contrasts differ, or where a neighbour looks alike; where it lies tells
+much. Labels that are only moved along (single-atlas segmentation) are blind to the scan's own borders, though: Iris
+weighs both (:mod:`dropiris.networks.iris_place`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from dropiris.geometry import CanonicalGrid
+from dropiris.inference.preparation import prepare
+from dropiris.inference.reference_crops import place_mask
+from dropiris.inference.registration import (
+    Described,
+    Map,
+    Step,
+    displaced,
+    fit_affine,
+    fit_field,
+    sample,
+    unlikeness,
+    voxel_places,
+)
+from dropiris.intensity import IntensityRule
+from dropiris.volume import Reference, Volume
+
+COARSE = 150_000  # voxels of the whole reference for the affine map
+FINE = 600_000  # voxels about its structures for the field
+MASKS = 2_000_000, 60_000_000  # voxels of a mask, and of all masks: fetal cortex is a millimetre or two
+LARGEST = 4 * COARSE  # voxels of a query that shows more
+MARGIN = 0.1  # of the structures' extent, about them in the query; in the reference half as much again
+FINEST = 0.5  # mm
+# Difference of aligned descriptors up to which an alignment is believed, and from which not at all: pairs of training
+# scans that were aligned had 0.45 to 1.17, those that were not and parts of two bodies from 1.3 on.
+ALIKE, UNLIKE = 1.15, 1.3
+_PARTS = ("image", "spacing", "corner")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A scan, or the part of it from ``corner`` on, with voxels of ``spacing``: mm along its canonical axes."""
+
+    image: torch.Tensor  # (D, H, W)
+    spacing: torch.Tensor  # (3,)
+    corner: torch.Tensor  # (3,)
+
+    def described(self, device: str) -> Described:
+        return Described.of(*(t.to(device, torch.float32) for t in (self.image, self.spacing, self.corner)))
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """What is kept of a reference to align it with scans: parts of the patient's scan, which stay where it is.
+
+    Attributes
+    ----------
+    whole, near : View
+        The reference, and its surroundings of the structures.
+    masks : Tensor (K, D, H, W) of uint8
+        Share of each voxel that a structure covers, 0 to 255; the voxels have a size and a corner of their own.
+    names : tuple of K str
+    axes : Tensor (3, 3)
+        Directions of the canonical axes in RAS, as columns.
+    """
+
+    whole: View
+    near: View
+    masks: torch.Tensor
+    spacing: torch.Tensor
+    corner: torch.Tensor
+    names: tuple[str, ...]
+    axes: torch.Tensor
+
+    @classmethod
+    def of(cls, reference: Reference, rule: IntensityRule) -> Atlas:
+        """Every structure of a reference; ``rule`` is the model's, for intensities."""
+        scan = reference.volume
+        finest = 0.9 * max(FINEST, float(min(scan.spacing)))
+        grid, whole = _view(scan, rule, _spacing(_extent(scan), COARSE, finest))
+        names = tuple(s.name for s in reference.structures)
+        placed = [place_mask(grid, reference.mask(name)) for name in names]
+        found = [mask for mask in placed if mask is not None]
+        voxel = whole.spacing.numpy()
+        low = np.min([mask.start for mask in found], axis=0) * voxel
+        high = np.max([mask.stop for mask in found], axis=0) * voxel
+        margin = 1.5 * MARGIN * float((high - low).max())
+        low, high = np.maximum(low - margin, 0), np.minimum(high + margin, _extent(scan))
+        grid, all_of_it = _view(scan, rule, _spacing(high - low, FINE, finest))
+        near, _ = _part(all_of_it, low, high)
+        most = min(MASKS[0], MASKS[1] // len(names))
+        grid = CanonicalGrid.over(scan.shape, scan.affine, (_spacing(high - low, most, finest),) * 3)
+        start = np.floor(low / grid.spacing).astype(int)
+        sides = np.ceil(high / grid.spacing).astype(int) - start
+        masks = []
+        for name in names:
+            mask = place_mask(grid, reference.mask(name))
+            share = mask.cut(start.tolist(), sides.tolist()) if mask else np.zeros(sides, np.float32)
+            masks.append(torch.from_numpy((255 * share).round().astype(np.uint8)))
+        spacing, corner = (torch.from_numpy(mm).float() for mm in (grid.spacing, start * grid.spacing))
+        return cls(whole, near, torch.stack(masks), spacing, corner, names, _axes(grid))
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All of it but the names, for a file."""
+        views = {"whole": self.whole, "near": self.near}
+        held = {f"{name}.{part}": getattr(view, part) for name, view in views.items() for part in _PARTS}
+        own = {"masks": self.masks, "spacing": self.spacing, "corner": self.corner, "axes": self.axes}
+        return {name: tensor.contiguous() for name, tensor in {**held, **own}.items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, torch.Tensor], names: tuple[str, ...]) -> Atlas:
+        """What :meth:`tensors` gave; KeyError where it is not all there."""
+        whole, near = (View(*(tensors[f"{name}.{part}"] for part in _PARTS)) for name in ("whole", "near"))
+        masks, spacing, corner, axes = (tensors[name] for name in ("masks", "spacing", "corner", "axes"))
+        return cls(whole, near, masks, spacing, corner, names, axes)
+
+    def align(self, scan: Volume, rule: IntensityRule, device: str, step: Step) -> AlignedAtlas | None:
+        """Find the reference's structures in a scan; None where they lie outside it. ``step`` is called all along."""
+        with torch.inference_mode(False), torch.enable_grad():
+            return self._align(scan, rule, device, step)
+
+    def _align(self, scan: Volume, rule: IntensityRule, device: str, step: Step) -> AlignedAtlas | None:
+        size = float(self.whole.spacing.mean())
+        spacing = max(size, _spacing(_extent(scan), LARGEST, size))
+        grid, whole = _view(scan, rule, spacing)
+        ours = _resized(self.whole, spacing).described(device)
+        theirs = whole.described(device)
+        rotation = torch.linalg.solve(self.axes, _axes(grid)).to(ours.spacing)
+        matrix, shift = fit_affine(ours, theirs, rotation, step)
+
+        def affine(places: torch.Tensor) -> torch.Tensor:
+            return (matrix @ places.flatten(1) + shift[:, None]).view_as(places)
+
+        box = self._box_in(theirs, affine)
+        if box is None:
+            return None
+        _, all_of_it = _view(scan, rule, float(self.near.spacing.mean()))
+        near = _part(all_of_it, *box)[0].described(device)
+        ours = self.near.described(device)
+        field = fit_field(ours, near, affine, step)
+        where = near.places()
+        unlike = unlikeness(ours, near, affine(where) + displaced(field, near, where))
+        likeness = min(1.0, max(0.0, (UNLIKE - unlike) / (UNLIKE - ALIKE)))
+        return AlignedAtlas(self, near, affine, field, likeness) if likeness else None
+
+    def _box_in(self, query: Described, affine: Map) -> tuple[np.ndarray, np.ndarray] | None:
+        """Low and high corner, mm, of what an affine map takes to the structures or near them."""
+        covered = self.masks.amax(0).nonzero()
+        low = covered.amin(0) * self.spacing + self.corner
+        high = (covered.amax(0) + 1) * self.spacing + self.corner
+        margin = MARGIN * (high - low).max()
+        places = query.places()
+        where = affine(places).cpu()
+        close = ((where > (low - margin)[:, None, None, None]) & (where < (high + margin)[:, None, None, None])).all(0)
+        if not close.any():
+            return None
+        inside, half = places[:, close.to(places.device)].cpu(), query.spacing.cpu()[:, None] / 2
+        return (inside - half).amin(1).numpy(), (inside + half).amax(1).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedAtlas:
+    """An atlas in a scan.
+
+    Attributes
+    ----------
+    near : Described
+        The part of the scan that was aligned.
+    affine : callable
+        Takes places in mm of the scan to those of the reference.
+    field : Tensor (3, d, h, w)
+        Added to that, see :func:`~dropiris.inference.registration.fit_field`.
+    likeness : float
+        0 to 1: how far to believe it.
+    """
+
+    atlas: Atlas
+    near: Described
+    affine: Map
+    field: torch.Tensor
+    likeness: float
+
+    def masks(self, names: Sequence[str], spacing: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The named masks (K, D, H, W) in 0..1 for voxels of this size (mm): averaged, where theirs are finer."""
+        atlas, like = self.atlas, self.near.spacing
+        ratio = max(1, round(spacing / float(atlas.spacing.mean())))
+        chosen = [atlas.masks[atlas.names.index(name)][None].to(like) / 255 for name in names]
+        if ratio > 1:
+            chosen = [F.avg_pool3d(mask, ratio, ceil_mode=True, count_include_pad=False) for mask in chosen]
+        return torch.stack(chosen)[:, 0], atlas.spacing.to(like) * ratio
+
+    def places(
+        self, masks: tuple[torch.Tensor, torch.Tensor], shape: tuple[int, ...], spacing: Sequence[float],
+        corner: Sequence[float],
+    ) -> torch.Tensor:  # fmt: skip
+        """Share of each voxel that structures cover, (K, D, H, W) in 0..1, on a grid along the scan's canonical axes.
+
+        Parameters
+        ----------
+        masks
+            What :meth:`masks` gives.
+        shape, spacing, corner
+            Voxels; voxel size and the first voxel's outer corner in mm of the scan.
+        """
+        values, size = masks
+        where = voxel_places(shape, size.new_tensor(spacing), size.new_tensor(corner))
+        reference = self.affine(where) + displaced(self.field, self.near, where)
+        return sample(values, size, self.atlas.corner.to(size), reference)
+
+
+def _extent(scan: Volume) -> np.ndarray:
+    grid = CanonicalGrid.over(scan.shape, scan.affine, None)
+    return np.array(grid.shape) * grid.spacing
+
+
+def _spacing(extent: np.ndarray, voxels: int, finest: float) -> float:
+    """Voxel size (mm) with which a box has about so many voxels."""
+    return max(float(np.prod(extent) / voxels) ** (1 / 3), finest)
+
+
+def _view(scan: Volume, rule: IntensityRule, spacing: float) -> tuple[CanonicalGrid, View]:
+    grid, image = prepare(scan, rule, (spacing,) * 3)
+    return grid, View(torch.from_numpy(image), torch.from_numpy(grid.spacing).float(), torch.zeros(3))
+
+
+def _part(view: View, low: np.ndarray, high: np.ndarray) -> tuple[View, tuple[int, int, int]]:
+    """From ``low`` to ``high``, mm, and the voxel it begins at; a little is added for descriptors, which look about."""
+    voxel = view.spacing.numpy()
+    start = np.maximum(np.floor(low / voxel).astype(int) - 4, 0)
+    stop = np.minimum(np.ceil(high / voxel).astype(int) + 4, view.image.shape)
+    image = view.image[tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))].clone()
+    first = (int(start[0]), int(start[1]), int(start[2]))
+    return View(image, view.spacing, torch.from_numpy(start * voxel).float()), first
+
+
+def _resized(view: View, spacing: float) -> View:
+    """With voxels of about this size (mm), where that is larger."""
+    sides = [max(1, round(n * float(s) / spacing)) for n, s in zip(view.image.shape, view.spacing, strict=True)]
+    if all(a >= b for a, b in zip(sides, view.image.shape, strict=True)):
+        return view
+    image = F.interpolate(view.image[None, None].float(), size=sides, mode="area")[0, 0]
+    return View(image, view.spacing * torch.tensor(view.image.shape) / torch.tensor(sides), view.corner)
+
+
+def _axes(grid: CanonicalGrid) -> torch.Tensor:
+    return torch.from_numpy(grid.affine[:3, :3] / grid.spacing).float()
