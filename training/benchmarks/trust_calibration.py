@@ -86,7 +86,8 @@ class IrisWay:
             spacing = self.segmenter.working_spacings([reference])
             windows = self.segmenter.reference_windows(reference, spacing)
             task = self.segmenter.encode_windows(windows, reference.structures)
-            self._known[case.name] = (task, spacing, see(self.segmenter, task, windows))
+            seen = see(self.segmenter, task, windows, self.segmenter.atlas(reference))
+            self._known[case.name] = (task, spacing, seen)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -94,7 +95,7 @@ class IrisWay:
 
     def result(self, volume: Volume, reference: str) -> tuple[LabelMap, TrustReport]:
         task, spacing, seen = self._known[reference]
-        labels = self.segmenter.segment(volume, task)
+        labels = self.segmenter.segment(volume, task, atlases=[seen.atlas])
         return labels, reverse_check(self.segmenter, volume, labels, spacing, [seen])
 
 

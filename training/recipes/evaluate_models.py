@@ -55,7 +55,8 @@ def main() -> int:
             return 1
         iris_models = [bundle for bundle in bundles if bundle.card.method == "iris"]
         if iris_models and tasks:
-            methods = [CentredMask(), Registration(), *(IrisModel(bundle, chosen.device) for bundle in iris_models)]
+            own = [IrisModel(bundle, chosen.device, align) for bundle in iris_models for align in (True, False)]
+            methods = [CentredMask(), Registration(), *own]
             table = compare(tasks, methods, chosen.data, chosen.reports, chosen.report_only)
             if chosen.results:
                 iris_table.put_section(chosen.results, table)

@@ -51,20 +51,26 @@ class Method(Protocol):
 
 
 class IrisModel:
-    """An Iris bundle as a column; its weights are read when the first pair is measured."""
+    """An Iris bundle as a column; its weights are read when the first pair is measured.
 
-    def __init__(self, bundle: Bundle, device: str = "auto"):
-        self.bundle, self.device = bundle, device
-        self.name = f"{bundle.card.name}-{bundle.card.version}"
-        self.title = f"{bundle.card.name} {bundle.card.version}"
+    ``align``: as everybody uses it, with the reference aligned; else what the network does alone.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "auto", align: bool = True):
+        self.bundle, self.device, self.align = bundle, device, align
+        self.name = f"{bundle.card.name}-{bundle.card.version}" + ("" if align else "-alone")
+        self.title = f"{bundle.card.name} {bundle.card.version}" + ("" if align else ", not aligned")
         shared = ((bundle.card.extractor or {}).get("bundle") or {}).get("sha256", "")
         digests = [bundle.card.sha256.get("weights.safetensors", ""), shared]
         self.settings = "weights " + ", features ".join(digest[:16] for digest in digests if digest)
+        if align:
+            self.settings += ", reference aligned"
         self._segmenter: IrisSegmenter | None = None
 
     def learn(self, reference: Reference) -> Callable[[Volume], LabelMap]:
         self._segmenter = segmenter = self._segmenter or IrisSegmenter(self.bundle, self.device)
-        task, atlases = segmenter.encode([reference]), [segmenter.atlas(reference)]
+        task = segmenter.encode([reference])
+        atlases = [segmenter.atlas(reference)] if self.align else []
         return lambda scan: segmenter.segment(scan, task, atlases=atlases)
 
 

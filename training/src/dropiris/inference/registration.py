@@ -23,7 +23,7 @@ Map = Callable[[torch.Tensor], torch.Tensor]  # places (3, D, H, W) in mm of one
 SHIFTS_AT = 2  # voxels of descriptors averaged for the search of shifts
 OVERLAP = 0.6  # of the smaller scan's foreground, that a shift leaves
 AFFINE = ((4, 60), (2, 40))  # voxels averaged, steps
-FIELD = ((4, 40), (2, 30), (1, 12))
+FIELD = ((8, 30), (4, 30), (2, 30), (1, 12))  # the coarsest finds what lies far off, the finest a millimetre
 AFFINE_RATES = (0.02, 0.05)  # of the matrix, and of the shift in deviations of the foreground
 SQUEEZE, SCALE = 0.2, 0.05  # price of other proportions, and of another size: a fetus may be half as long as another
 FIELD_RATE = 0.3  # voxels a step
@@ -215,10 +215,14 @@ def fit_field(reference: Described, query: Described, affine: Map, step: Step) -
     return field
 
 
-def unlikeness(reference: Described, query: Described, where: torch.Tensor) -> float:
-    """Mean squared difference of aligned descriptors: 0.3 to 1 for one part of the body, about 2 for any two scans."""
-    error, weight = difference(reference, query, where, query.weight)
-    return float(error / weight.sum().clamp(min=1e-3))
+def likeness(reference: Described, query: Described, where: torch.Tensor) -> float:
+    """Mean correlation of aligned descriptors in what both show, -1 to 1."""
+    found, inside = reference.at(where)
+    weight = query.weight * inside
+    total = weight.sum().clamp(min=1e-3)
+    ours, theirs = (f - ((f * weight).sum((1, 2, 3)) / total)[:, None, None, None] for f in (found, query.features))
+    shared, own, other = ((a * b * weight).sum((1, 2, 3)) for a, b in ((ours, theirs), (ours, ours), (theirs, theirs)))
+    return float((shared / (own * other).sqrt().clamp(min=1e-6)).mean())
 
 
 def displaced(field: torch.Tensor, query: Described, places: torch.Tensor) -> torch.Tensor:

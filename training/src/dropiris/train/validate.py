@@ -106,13 +106,12 @@ def validate_rendered(
 def validate_iris(
     segmenter: IrisSegmenter, dataset: Dataset, cases: Sequence[Case], references: Sequence[Case]
 ) -> Scores:
-    """One-shot Dice per structure: every case with each reference alone."""
+    """One-shot Dice per structure: every case with each reference alone, which is not aligned with it."""
     scores = Scores()
     for reference in references:
-        example = as_reference(dataset, reference)
-        task, atlases = segmenter.encode([example]), [segmenter.atlas(example)]
+        task = segmenter.encode([as_reference(dataset, reference)])
         for case in cases:
-            dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task, atlases=atlases))
+            dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task))
             asked = {s.name for s in task.structures}
             scores.add(case.name, {name: value for name, value in dice.items() if name in asked})
     return scores
