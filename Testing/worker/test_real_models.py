@@ -14,6 +14,7 @@ from dropiris.errors import Cancelled, InputError, ModelError, WorkerError
 from dropiris.models.card import ModelCard
 from dropiris.volume import LabelMap, Reference, Structure, Volume
 from dropiris.worker.client import WorkerClient
+from dropiris.worker.requests import wait_for
 
 torch = pytest.importorskip("torch")
 
@@ -130,6 +131,17 @@ def test_checks_of_results_travel_and_say_why_they_cannot_be_made(client, models
         client.submit_check_iris(scan, reference.layers[0], models / "iris", [task], [tmp_path / "no"], "cpu").result(
             60
         )
+
+
+def test_a_kept_reference_is_aligned_with_the_scan(client, models, scan, reference, tmp_path):
+    """The scan is the reference's own: even a network without training finds its structures once it is aligned."""
+    task, windows = tmp_path / "one.safetensors", tmp_path / "one.windows"
+    client.submit_encode_iris([reference], models / "iris", task, "cpu", windows).result(60)
+    job = client.submit_segment_iris(scan, models / "iris", [task], device="cpu", windows=[windows])
+    stages = []
+    labels = wait_for(job, lambda step: stages.append(step.stage))
+    assert "Aligning the reference" in stages
+    assert [s.name for s in labels.structures] == ["liver", "spleen"]
 
 
 def test_errors_of_the_models_arrive_as_they_are(client, models, scan, tmp_path):

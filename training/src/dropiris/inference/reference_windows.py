@@ -104,7 +104,7 @@ def load_reference(path: str | os.PathLike[str]) -> SeenReference:
             ]
             atlas = None
             if about["atlas"]:
-                held = {key[6:]: file.get_tensor(key) for key in file.keys() if key.startswith("atlas.")}  # noqa: SIM118
+                held = {key[6:]: file.get_tensor(key) for key in file.keys() if key.startswith("atlas.")}
                 atlas = Atlas.from_tensors(held, tuple(map(str, about["atlas"])))
             return SeenReference(windows, {str(name): float(dice) for name, dice in about["own"].items()}, atlas)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
