@@ -1,5 +1,7 @@
 """A labelled reference is found again in a moved, bent, differently bright scan; what is unlike it is not believed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -127,6 +129,22 @@ def test_it_stops_when_asked():
     token.cancel()
     with pytest.raises(Cancelled):
         align_all([Atlas.of(reference(), RULE)], body()[0], RULE, choose_device("cpu"), lambda _: None, token, 0.3)
+
+
+def test_too_little_memory_on_a_graphics_card_is_no_end(monkeypatch):
+    devices, said = [], []
+
+    def align(atlas, scan, rule, device, step):
+        devices.append(device)
+        if device != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Atlas, "align", align)
+    monkeypatch.setattr("dropiris.inference.places.free_cache", lambda device: None)
+    atlas, device = Atlas.of(reference(), RULE), replace(choose_device("cpu"), torch_device="cuda:0")
+    align_all([atlas, atlas], body()[0], RULE, device, said.append, None, 0.3)
+    assert devices == ["cuda:0", "cpu", "cpu"]
+    assert any("Not enough memory" in step.message for step in said)
 
 
 def test_a_file_holds_it(tmp_path):

@@ -12,7 +12,7 @@ import torch
 
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference.atlas import AlignedAtlas, Atlas
-from dropiris.inference.devices import Device
+from dropiris.inference.devices import Device, free_cache, is_out_of_memory
 from dropiris.intensity import IntensityRule
 from dropiris.networks.iris_place import NOWHERE
 from dropiris.progress import CancelToken, Progress, ProgressCallback
@@ -43,6 +43,17 @@ def align_all(
             if cancel is not None:
                 cancel.raise_if_cancelled()
 
+        try:
+            found.append(atlas.align(scan, rule, where, step))
+            continue
+        except Exception as problem:
+            if where == "cpu" or not is_out_of_memory(problem):
+                raise
+        # outside the handler, which would keep the failed call's tensors alive
+        free_cache(where)
+        message = f"Not enough memory on {where}; the reference is aligned on the processor, which is slower."
+        progress(Progress(STAGE, until * n / count, message=message))
+        where = "cpu"
         found.append(atlas.align(scan, rule, where, step))
     progress(Progress(STAGE, until))
     return [aligned for aligned in found if aligned is not None]
