@@ -169,6 +169,16 @@ def test_windows_know_where_things_are_and_what_no_reference_has():
     assert dice(first[2, 2:].numpy() > 0.5, truth[:30] == 1) > 0.85
 
 
+def test_a_small_structure_in_a_large_scan_takes_no_gigabytes(monkeypatch):
+    """Its fine voxels are for its surroundings; where they do not fit into memory they get larger."""
+    monkeypatch.setattr("dropiris.inference.atlas.MOST_VOXELS", 20_000)
+    atlas = Atlas.of(reference(), RULE)
+    assert float(atlas.spacing.min()) > 5 and float(atlas.near.spacing.min()) > 5
+    scan, truth = body(shift=(3, -2, 2))
+    _, labels = found_in(atlas, scan)
+    assert dice(labels == 1, truth == 1) > 0.6
+
+
 def test_few_of_many_are_aligned():
     assert evenly(range(2)) == [0, 1]
     assert evenly(range(9)) == [0, 3, 6]

@@ -35,6 +35,7 @@ COARSE = 150_000  # voxels of the whole reference for the affine map
 FINE = 600_000  # voxels about its structures for the field
 MASKS = 2_000_000, 60_000_000  # voxels of a mask, and of all masks: fetal cortex is a millimetre or two
 LARGEST = 4 * COARSE  # voxels of a query that shows more
+MOST_VOXELS = 100_000_000  # of any scan that is resampled
 MARGIN = 0.1  # of the structures' extent, about them in the query; in the reference half as much again
 FINEST = 0.5  # mm
 # Correlation of aligned descriptors up to which an alignment is not believed at all, and from which it is: pairs of
@@ -65,7 +66,9 @@ class Atlas:
     whole, near : View
         The reference, and its surroundings of the structures.
     masks : Tensor (K, D, H, W) of uint8
-        Share of each voxel that a structure covers, 0 to 255; the voxels have a size and a corner of their own.
+        Share of each voxel that a structure covers, 0 to 255.
+    spacing, corner : Tensor (3,)
+        Voxel size of the masks, and where they begin, mm.
     names : tuple of K str
     axes : Tensor (3, 3)
         Directions of the canonical axes in RAS, as columns.
@@ -94,9 +97,9 @@ class Atlas:
         margin = 1.5 * MARGIN * float((high - low).max())
         low, high = np.maximum(low - margin, 0), np.minimum(high + margin, _extent(scan))
         grid, all_of_it = _view(scan, rule, _spacing(high - low, FINE, finest))
-        near, _ = _part(all_of_it, low, high)
+        near = _part(all_of_it, low, high)
         most = min(MASKS[0], MASKS[1] // len(names))
-        grid = CanonicalGrid.over(scan.shape, scan.affine, (_spacing(high - low, most, finest),) * 3)
+        grid = CanonicalGrid.over(scan.shape, scan.affine, _bounded(scan, _spacing(high - low, most, finest)))
         start = np.floor(low / grid.spacing).astype(int)
         sides = np.ceil(high / grid.spacing).astype(int) - start
         masks = []
@@ -142,7 +145,7 @@ class Atlas:
         if box is None:
             return None
         _, all_of_it = _view(scan, rule, float(self.near.spacing.mean()))
-        near = _part(all_of_it, *box)[0].described(device)
+        near = _part(all_of_it, *box).described(device)
         ours = self.near.described(device)
         field = fit_field(ours, near, affine, step)
         where = near.places()
@@ -225,19 +228,23 @@ def _spacing(extent: np.ndarray, voxels: int, finest: float) -> float:
     return max(float(np.prod(extent) / voxels) ** (1 / 3), finest)
 
 
+def _bounded(scan: Volume, spacing: float) -> tuple[float, float, float]:
+    """This voxel size (mm), or a larger one: a gland's voxels all over a whole body would be gigabytes."""
+    return (_spacing(_extent(scan), MOST_VOXELS, spacing),) * 3
+
+
 def _view(scan: Volume, rule: IntensityRule, spacing: float) -> tuple[CanonicalGrid, View]:
-    grid, image = prepare(scan, rule, (spacing,) * 3)
+    grid, image = prepare(scan, rule, _bounded(scan, spacing))
     return grid, View(torch.from_numpy(image), torch.from_numpy(grid.spacing).float(), torch.zeros(3))
 
 
-def _part(view: View, low: np.ndarray, high: np.ndarray) -> tuple[View, tuple[int, int, int]]:
-    """From ``low`` to ``high``, mm, and the voxel it begins at; a little is added for descriptors, which look about."""
+def _part(view: View, low: np.ndarray, high: np.ndarray) -> View:
+    """From ``low`` to ``high``, mm, and a little more for descriptors, which look about."""
     voxel = view.spacing.numpy()
     start = np.maximum(np.floor(low / voxel).astype(int) - 4, 0)
     stop = np.minimum(np.ceil(high / voxel).astype(int) + 4, view.image.shape)
     image = view.image[tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))].clone()
-    first = (int(start[0]), int(start[1]), int(start[2]))
-    return View(image, view.spacing, torch.from_numpy(start * voxel).float()), first
+    return View(image, view.spacing, torch.from_numpy(start * voxel).float())
 
 
 def _resized(view: View, spacing: float) -> View:
