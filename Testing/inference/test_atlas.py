@@ -12,10 +12,10 @@ from dropiris.geometry import CanonicalGrid
 from dropiris.inference.atlas import AlignedAtlas, Atlas
 from dropiris.inference.devices import choose_device
 from dropiris.inference.places import Places, align_all, evenly
+from dropiris.inference.preparation import prepare
 from dropiris.inference.reference_windows import SeenReference, load_reference, save_reference
 from dropiris.inference.registration import Described, best_shift
 from dropiris.intensity import IntensityRule
-from dropiris.networks.iris_place import NOWHERE
 from dropiris.progress import CancelToken
 from dropiris.volume import LabelMap, Reference, Structure, Volume
 
@@ -161,12 +161,15 @@ def test_windows_know_where_things_are_and_what_no_reference_has():
     """Two windows of a padded image see one field; a structure that no reference has lies nowhere."""
     scan, truth = body()
     aligned = Atlas.of(reference(), RULE).align(scan, RULE, "cpu", lambda: None)
-    grid = CanonicalGrid.over(scan.shape, scan.affine, (3.0,) * 3)
-    places = Places([aligned], ["spleen", "pancreas", "liver"], grid, [2, 0, 0], (32, 56, 52))
+    grid, image = prepare(scan, RULE, (3.0,) * 3)
+    places = Places([aligned], ["spleen", "pancreas", "liver"], grid, image, [2, 0, 0], (32, 56, 52))
     first, second = places((0, 0, 0)), places((20, 0, 0))
-    assert torch.allclose(first[:, 20:], second[:, :12], atol=1e-3)
-    assert (first[1] == NOWHERE).all() and first[[0, 2]].min() >= 0
-    assert dice(first[2, 2:].numpy() > 0.5, truth[:30] == 1) > 0.85
+    assert torch.equal(first.share[:, 20:], second.share[:, :12])
+    assert torch.equal(first.odds[:, 20:], second.odds[:, :12])
+    assert first.believed.tolist() == [1, 0, 1]
+    assert not first.share[1].any() and (first.odds[1] < -4).all()
+    assert dice(first.share[2, 2:].numpy() > 0.5, truth[:30] == 1) > 0.85
+    assert dice(first.odds[2, 2:].numpy() > 0, truth[:30] == 1) > 0.9  # the scan itself shows the border
 
 
 def test_a_small_structure_in_a_large_scan_takes_no_gigabytes(monkeypatch):

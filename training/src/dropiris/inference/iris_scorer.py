@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from dropiris.inference.devices import Device, choose_device
 from dropiris.networks.iris import Iris
 from dropiris.networks.iris_encoder import ImageFeatures
+from dropiris.networks.iris_place import Place
 from dropiris.networks.views import iris_input
 
 
@@ -68,10 +70,9 @@ class IrisScorer:
         return task[0].float().cpu()
 
     @torch.inference_mode()
-    def __call__(self, windows: torch.Tensor, places: torch.Tensor | None = None) -> torch.Tensor:
-        """Windows (B, 1, D, H, W), and where an aligned reference has each structure (B, K, D, H, W), to logits."""
+    def __call__(self, windows: torch.Tensor, places: Sequence[Place] | None = None) -> torch.Tensor:
+        """Windows (B, 1, D, H, W), and where aligned references have the structures of each, to logits."""
         features = self.features(windows)
-        if places is not None:
-            places = places.to(self.torch_device)
+        place = Place.batch(places, self.torch_device) if places else None
         with self.precision():
-            return self.iris.decode(features, self.tokens.expand(len(windows), -1, -1, -1), places)
+            return self.iris.decode(features, self.tokens.expand(len(windows), -1, -1, -1), place)

@@ -223,7 +223,7 @@ class IrisSegmenter:
             padded, inside = pad_to_window(image, self.windows.size, air=float(image.min()))
             self.scorer.look_for(torch.from_numpy(task.tokens[members]))
             names = [task.structures[m].name for m in members]
-            places = Places(aligned, names, grid, [part.start for part in inside], self.windows.size)
+            places = Places(aligned, names, grid, image, [part.start for part in inside], self.windows.size)
             found = np.zeros(volume.shape, label_type(len(members)))
             segment_windows(
                 padded, self.scorer, largest_positive, self.windows, find_foreground(padded), progress, cancel, share,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,18 +10,21 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from dropiris.geometry import CanonicalGrid
+from dropiris.inference import appearance
 from dropiris.inference.atlas import AlignedAtlas, Atlas
 from dropiris.inference.devices import Device, free_cache, is_out_of_memory
 from dropiris.intensity import IntensityRule
-from dropiris.networks.iris_place import NOWHERE
+from dropiris.networks.iris_place import SURE, Place
 from dropiris.progress import CancelToken, Progress, ProgressCallback
 from dropiris.volume import Volume
 
 MOST = 3  # references that are aligned: each costs as much as a few windows
 T = TypeVar("T")
 STAGE = "Aligning the reference"
+NO_ODDS = math.log(SURE / (1 - SURE))  # far from a structure
 
 
 def align_all(
@@ -66,6 +70,18 @@ def evenly(many: Sequence[T]) -> list[T]:
 
 
 @dataclass(frozen=True, eq=False)
+class Found:
+    """One structure in a box of the grid, which begins at ``start``: see :class:`~dropiris.networks.iris_place.Place`.
+
+    Half precision: a whole body's structures are many.
+    """
+
+    start: tuple[int, int, int]
+    share: torch.Tensor  # (D, H, W)
+    odds: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Places:
     """For windows of one padded image on a model's grid.
 
@@ -74,6 +90,8 @@ class Places:
     atlases : sequence of AlignedAtlas
     names : sequence of K str
     grid : CanonicalGrid
+    image : ndarray (I, J, K)
+        The scan on that grid, for what structures look like in it.
     before : sequence of 3 int
         Voxels of padding before the grid.
     size : tuple of 3 int
@@ -83,36 +101,77 @@ class Places:
     atlases: Sequence[AlignedAtlas]
     names: Sequence[str]
     grid: CanonicalGrid
+    image: np.ndarray
     before: Sequence[int]
     size: tuple[int, int, int]
 
+    def __call__(self, start: tuple[int, int, int]) -> Place:
+        """Of the window that begins at these voxels of the padded image."""
+        share = torch.zeros(len(self.names), *self.size)
+        odds = torch.full_like(share, NO_ODDS)
+        for n, one in enumerate(self._found):
+            if one is not None:
+                parts = [
+                    _shared(s, side, its + before, len_)
+                    for s, side, its, before, len_ in zip(
+                        start, self.size, one.start, self.before, one.share.shape, strict=True
+                    )
+                ]
+                here, there = (tuple(part) for part in zip(*parts, strict=True))
+                share[n][here], odds[n][here] = one.share[there].float(), one.odds[there].float()
+        return Place(share, odds, *self._matches)
+
     @cached_property
-    def _known(self) -> list[tuple[AlignedAtlas, list[int], tuple[torch.Tensor, torch.Tensor]]]:
-        """Atlases that have any of the structures: which, and their masks."""
-        spacing, known = float(self.grid.spacing.mean()), []
-        for one in self.atlases:
-            rows = [n for n, name in enumerate(self.names) if name in one.atlas.names]
-            if rows:
-                known.append((one, rows, one.masks([self.names[n] for n in rows], spacing)))
-        return known
+    def _matches(self) -> tuple[torch.Tensor, ...]:
+        """How far to believe it, likeness and contrast (K,) each, of the reference that matches best."""
+        best = []
+        for name in self.names:
+            known = [(one.believed, one.likeness, one.contrast) for one in self.atlases if name in one.atlas.names]
+            best.append(max(known, default=(0.0, 0.0, 0.0)))
+        return torch.tensor(best).unbind(1)
 
-    def __call__(self, start: tuple[int, int, int]) -> torch.Tensor:
-        """Share (K, D, H, W) of each voxel, 0..1, of the window that begins there: the mean of all references.
+    @cached_property
+    def _found(self) -> list[Found | None]:
+        return [self._find(name) for name in self.names]
 
-        :data:`~dropiris.networks.iris_place.NOWHERE` for a structure that none has.
-        """
-        corner = (np.array(start) - np.array(self.before)) * self.grid.spacing
-        sums = torch.zeros(len(self.names), *self.size)
-        weights = torch.zeros(len(self.names))
-        for one, rows, masks in self._known:
-            share = one.places(masks, self.size, self.grid.spacing.tolist(), corner.tolist()).cpu()
-            sums[rows] += one.likeness * _as_sure(share, one.likeness)
-            weights[rows] += one.likeness
-        mean = sums / weights.clamp(min=1e-6)[:, None, None, None]
-        mean[weights == 0] = NOWHERE
-        return mean
+    def _find(self, name: str) -> Found | None:
+        """A structure by the mean of all references that have it, and by what the scan shows there."""
+        known = [(one, box) for one in self.atlases if name in one.atlas.names and (box := one.box(name)) is not None]
+        if not known:
+            return None
+        spacing = self.grid.spacing
+        low, high = np.min([box[0] for _, box in known], axis=0), np.max([box[1] for _, box in known], axis=0)
+        start, stop = self._within(np.floor(low / spacing), np.ceil(high / spacing))
+        share = self._mean([one for one, _ in known], name, start, stop)
+        thick = appearance.thickness(share)
+        around = appearance.about(thick)
+        first, last = self._within(start - around, stop + around)
+        wider = [width for a, b in zip((start - first)[::-1], (last - stop)[::-1], strict=True) for width in (a, b)]
+        share = F.pad(share, [int(width) for width in wider])
+        image = self.image[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+        likeness = max(one.likeness for one, _ in known)
+        odds = appearance.odds(share, torch.from_numpy(np.ascontiguousarray(image)), thick, likeness)
+        return Found((int(first[0]), int(first[1]), int(first[2])), share.half(), odds.half())
+
+    def _within(self, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """A box of voxels, at least one, inside the grid."""
+        shape = np.array(self.grid.shape)
+        start = np.clip(start.astype(int), 0, shape - 1)
+        return start, np.clip(stop.astype(int), start + 1, shape)
+
+    def _mean(self, atlases: Sequence[AlignedAtlas], name: str, start: np.ndarray, stop: np.ndarray) -> torch.Tensor:
+        """Share (D, H, W) of each voxel of a box."""
+        shape, corner = tuple((stop - start).tolist()), (start * self.grid.spacing).tolist()
+        total, weights = torch.zeros(shape), 0.0
+        for one in atlases:
+            masks = one.masks([name], float(self.grid.spacing.mean()))
+            total += one.believed * one.places(masks, shape, self.grid.spacing.tolist(), corner)[0].cpu()
+            weights += one.believed
+        return total / weights
 
 
-def _as_sure(share: torch.Tensor, likeness: float) -> torch.Tensor:
-    """Nearer to one half, the less an alignment is believed."""
-    return share if likeness == 1 else 0.5 + likeness * (share - 0.5)
+def _shared(start: int, size: int, its: int, length: int) -> tuple[slice, slice]:
+    """What a window and a box have in common along one axis: in the window, in the box."""
+    low, high = max(start, its), min(start + size, its + length)
+    high = max(low, high)
+    return slice(low - start, high - start), slice(low - its, high - its)

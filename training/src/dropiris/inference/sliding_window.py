@@ -24,7 +24,7 @@ from dropiris.inference.rolling_scores import Labels, RollingScores, SameLabels
 from dropiris.inference.window_grid import OVERLAP, window_starts
 from dropiris.progress import CancelToken, Progress, ProgressCallback, ignore_progress
 
-Beside = Callable[[tuple[int, int, int]], torch.Tensor]
+Beside = Callable[[tuple[int, int, int]], object]
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -39,7 +39,8 @@ class Scorer(Protocol):
     def __call__(self) -> Callable[..., torch.Tensor]:
         """Windows (B, 1, D, H, W), float32 on the CPU, to scores (B, channels, D, H, W) on its device.
 
-        As a second argument what is known of them beside the image (B, ...), where :func:`segment_windows` is told.
+        As a second argument a list of B things that are known beside the images, where :func:`segment_windows` is
+        told of them.
         """
         ...
 
@@ -217,7 +218,7 @@ class _Run:
         if self.beside is None:
             scores = self.scorer(images)
         else:
-            scores = self.scorer(images, torch.stack([self.beside(start) for start in starts]))
+            scores = self.scorer(images, [self.beside(start) for start in starts])
         # conversions first: once adding begins nothing can run out of memory, so nothing is added twice
         scores, weights = scores.to(slab.scores), self.weights.to(slab.scores)
         for start, one in zip(starts, scores, strict=True):

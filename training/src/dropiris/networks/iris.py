@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from dropiris.networks.iris_closed_form import ClosedFormHead
 from dropiris.networks.iris_encoder import ImageFeatures, IrisEncoder
 from dropiris.networks.iris_mask_decoder import MaskDecoder
-from dropiris.networks.iris_place import with_place
+from dropiris.networks.iris_place import Place, with_place
 from dropiris.networks.iris_refinement import Refinement
 from dropiris.networks.iris_similarity import PROTOTYPES, SimilarityPrior
 from dropiris.networks.iris_task_encoder import STRIDE, TaskEncoder
@@ -90,16 +90,20 @@ class Iris(nn.Module):
         weights = self.closed_form.with_decoded(weights, (2 * both + 1) / (size + 1))
         return torch.cat([task, weights], dim=2)
 
-    def decode(self, query: ImageFeatures, task: torch.Tensor, place: torch.Tensor | None = None) -> torch.Tensor:
+    def decode(self, query: ImageFeatures, task: torch.Tensor, place: Place | None = None) -> torch.Tensor:
         """Features of a query and a task embedding (B, K, tokens, C) to logits (B, K, D, H, W), one per class.
 
-        ``place`` (B, K, D, H, W) in 0..1 is where an aligned reference has each class, if there is one; NOWHERE for a
-        class that it does not have.
+        With ``place``, where aligned references have each class, as far as it is to be believed.
         """
         if place is not None:
-            placed = place[:, :, :1, :1, :1] >= 0
+            believed = place.believed[..., None, None, None]
+            if not bool((believed > 0).any()):
+                return self.decode(query, task)
             fused = self._decode_with(query, task, place)
-            return fused if bool(placed.all()) else torch.where(placed, fused, self.decode(query, task))
+            if bool((believed == 1).all()):
+                return fused
+            believed = believed.to(fused.dtype)
+            return believed * fused + (1 - believed) * self.decode(query, task)
         own, weights = task[:, :, : self.own_tokens], task[:, :, self.own_tokens :]
         logits, image, tokens = self._decode(query, own)
         if self.closed_form is None or self.refinement is None:
@@ -113,7 +117,7 @@ class Iris(nn.Module):
         # Training shows the refinement every structure.
         return refined if self.training else known * logits + (1 - known) * refined
 
-    def _decode_with(self, query: ImageFeatures, task: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    def _decode_with(self, query: ImageFeatures, task: torch.Tensor, place: Place) -> torch.Tensor:
         own, weights = task[:, :, : self.own_tokens], task[:, :, self.own_tokens :]
         logits = self._decode(query, own)[0]
         if self.closed_form is None:
