@@ -9,12 +9,14 @@ from scipy import ndimage
 
 from dropiris.errors import Cancelled
 from dropiris.geometry import CanonicalGrid
-from dropiris.inference.atlas import AlignedAtlas, Atlas
+from dropiris.inference.aligned_atlas import AlignedAtlas
+from dropiris.inference.atlas import Atlas
+from dropiris.inference.described import Described
 from dropiris.inference.devices import choose_device
 from dropiris.inference.places import Places, align_all, evenly
 from dropiris.inference.preparation import prepare
 from dropiris.inference.reference_windows import SeenReference, load_reference, save_reference
-from dropiris.inference.registration import Described, best_shift
+from dropiris.inference.registration import best_shift
 from dropiris.intensity import IntensityRule
 from dropiris.progress import CancelToken
 from dropiris.volume import LabelMap, Reference, Structure, Volume
@@ -174,7 +176,7 @@ def test_windows_know_where_things_are_and_what_no_reference_has():
 
 def test_a_small_structure_in_a_large_scan_takes_no_gigabytes(monkeypatch):
     """Its fine voxels are for its surroundings; where they do not fit into memory they get larger."""
-    monkeypatch.setattr("dropiris.inference.atlas.MOST_VOXELS", 20_000)
+    monkeypatch.setattr("dropiris.inference.scan_views.MOST_VOXELS", 20_000)
     atlas = Atlas.of(reference(), RULE)
     assert float(atlas.spacing.min()) > 5 and float(atlas.near.spacing.min()) > 5
     scan, truth = body(shift=(3, -2, 2))

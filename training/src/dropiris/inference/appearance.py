@@ -1,4 +1,4 @@
-"""What a structure looks like in the scan itself, learned there from where an aligned reference has it.
+"""What a structure looks like in the scan itself, learned there from where an aligned reference has it (ours).
 
 The reference may have another contrast; the scan's own intensities then say what its image cannot. Intensities inside
 the moved labels and around them give two histograms, whose ratio moves the labels to borders that the scan shows, and
@@ -21,11 +21,11 @@ VOXELS = 200_000  # of a box that its bins are found from
 STRONGEST = 3.0  # the logarithm of a histogram's ratio counts no more
 ABOUT = 1.0  # of the structure's thickness: how much of its surroundings counts
 LEAST_ABOUT = 2  # voxels
-# How unsure an alignment is: not at all from the first correlation of descriptors on, fully where it is lower by the
-# second. Unsure labels are blurred by this part of the structure's thickness, and what the scan shows weighs more.
-SURELY, FALL = 0.65, 0.2
+# An alignment is unsure up to the first correlation of descriptors, and sure from the second on. Unsure labels are
+# blurred by this part of the structure's thickness, and what the scan shows weighs more.
+UNSURE = 0.45, 0.65
 BLUR, WIDEST = 0.35, 2.0  # standard deviation; no more than these voxels
-WEIGHT = 0.6, 1.4  # of the histograms' ratio where the alignment is sure, and where it is not
+WEIGHT = 0.6, 1.4  # of the histograms' ratio, sure and unsure
 _SEEN = 0.3  # voxels: narrower is no blur
 
 
@@ -57,9 +57,9 @@ def odds(share: torch.Tensor, image: torch.Tensor, thick: float, likeness: float
     likeness : float
         Correlation of aligned descriptors.
     """
-    unsure = min(1.0, max(0.0, (SURELY - likeness) / FALL))
+    unsure = float(np.interp(likeness, UNSURE, (1, 0)))
     width = min(WIDEST, BLUR * thick) * unsure
-    weight = WEIGHT[0] + (WEIGHT[1] - WEIGHT[0]) * unsure
+    weight = float(np.interp(unsure, (0, 1), WEIGHT))
     if width >= _SEEN:
         blurred = ndimage.gaussian_filter(share.numpy(), width, truncate=3, mode="nearest")
         prior = torch.logit(torch.from_numpy(blurred), eps=SURE)

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference import appearance
-from dropiris.inference.atlas import AlignedAtlas, Atlas
+from dropiris.inference.aligned_atlas import AlignedAtlas
+from dropiris.inference.atlas import Atlas
 from dropiris.inference.devices import Device, free_cache, is_out_of_memory
 from dropiris.intensity import IntensityRule
 from dropiris.networks.iris_place import SURE, Place

@@ -9,15 +9,12 @@ all shifts at once (Fourier transform), so scans need not show the same part of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 from torch.nn import functional as F
 
-from dropiris.networks.mind import MINDSSC
-from dropiris.networks.views import stable_features
+from dropiris.inference.described import Described, along
 
 Map = Callable[[torch.Tensor], torch.Tensor]  # places (3, D, H, W) in mm of one scan to those of the other
 
@@ -30,75 +27,9 @@ SQUEEZE, SCALE = 0.2, 0.05  # price of other proportions, and of another size: a
 FIELD_RATE = 0.3  # voxels a step
 NODES = 2  # voxels between displacements
 SMOOTHNESS = 0.5
-RANKED = 100_000  # voxels whose intensities are compared
-AIR = 0.05  # of the range of intensities: below it is none of the body
 BACKGROUND = 0.2  # weight of air beside foreground: an outline counts, what noise makes of air hardly
 
 Step = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Described:
-    """Descriptors of a scan, or a part of it, on its canonical axes.
-
-    Attributes
-    ----------
-    features : Tensor (C, D, H, W)
-    weight : Tensor (D, H, W)
-        1 in the foreground, 0 in air.
-    spacing, corner : Tensor (3,)
-        Voxel size, and where the first voxel's outer corner lies in the scan, mm.
-    """
-
-    features: torch.Tensor
-    weight: torch.Tensor
-    spacing: torch.Tensor
-    corner: torch.Tensor
-
-    @classmethod
-    def of(cls, image: torch.Tensor, spacing: torch.Tensor, corner: torch.Tensor) -> Described:
-        """Of an image (D, H, W) of any contrast."""
-        with torch.no_grad():
-            unit = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-6)
-            features = stable_features(MINDSSC(), unit[None, None])[0]
-        return cls(features, foreground(image), spacing, corner)
-
-    def averaged(self, voxels: int) -> Described:
-        """Over blocks of voxels; a thin side stays as it is."""
-        sides = [voxels if side >= 2 * voxels else 1 for side in self.weight.shape]
-        features, weight = (F.avg_pool3d(t[None], sides)[0] for t in (self.features, self.weight[None]))
-        return Described(features, weight[0], self.spacing * self.spacing.new_tensor(sides), self.corner)
-
-    def places(self) -> torch.Tensor:
-        """Centres of the voxels (3, D, H, W), mm."""
-        return voxel_places(self.weight.shape, self.spacing, self.corner)
-
-    def at(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (C, ...) at places in mm, 0 outside, and how far inside each lies (...), 0 to 1."""
-        inside = torch.ones_like(self.features[:1])
-        found = sample(torch.cat([self.features, inside]), self.spacing, self.corner, places)
-        return found[:-1], found[-1]
-
-
-def foreground(image: torch.Tensor) -> torch.Tensor:
-    """1 where an image is brighter than a tenth of its range, else 0."""
-    low, high = np.percentile(image.cpu().numpy(), (1, 99))
-    return (image > low + 0.1 * (high - low)).to(image.dtype)
-
-
-def voxel_places(shape: tuple[int, ...], spacing: torch.Tensor, corner: torch.Tensor) -> torch.Tensor:
-    """Centres of a grid's voxels (3, D, H, W), mm."""
-    sides = [torch.arange(n, device=spacing.device, dtype=spacing.dtype) for n in shape]
-    index = torch.stack(torch.meshgrid(*sides, indexing="ij"))
-    return (index + 0.5) * _along(spacing) + _along(corner)
-
-
-def sample(values: torch.Tensor, spacing: torch.Tensor, corner: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Trilinear values (C, ...) of a grid's (C, D, H, W) at places (3, ...) in mm; 0 outside the grid."""
-    size = spacing * spacing.new_tensor(values.shape[1:])
-    where = 2 * (places - _along(corner)) / _along(size) - 1
-    grid = where.flip(0).movedim(0, -1)[None]
-    return F.grid_sample(values[None], grid, padding_mode="zeros", align_corners=False)[0]
 
 
 def best_shift(reference: Described, query: Described) -> torch.Tensor:
@@ -196,7 +127,7 @@ def fit_field(reference: Described, query: Described, affine: Map, step: Step) -
     field: torch.Tensor | None = None
     for voxels, steps in FIELD:
         ours, theirs = reference.averaged(voxels), query.averaged(voxels)
-        base, voxel = affine(theirs.places()), _along(theirs.spacing)
+        base, voxel = affine(theirs.places()), along(theirs.spacing)
         nodes = [max(4, -(-side // NODES)) for side in theirs.weight.shape]
         start = torch.zeros(1, 3, *nodes, device=voxel.device) if field is None else _spread(field / voxel, nodes)
         moved = start.detach().requires_grad_()
@@ -218,42 +149,11 @@ def fit_field(reference: Described, query: Described, affine: Map, step: Step) -
     return field
 
 
-def likeness(reference: Described, query: Described, where: torch.Tensor) -> float:
-    """Mean correlation of aligned descriptors in what both show, -1 to 1."""
-    found, inside = reference.at(where)
-    weight = query.weight * inside
-    total = weight.sum().clamp(min=1e-3)
-    ours, theirs = (f - ((f * weight).sum((1, 2, 3)) / total)[:, None, None, None] for f in (found, query.features))
-    shared, own, other = ((a * b * weight).sum((1, 2, 3)) for a, b in ((ours, theirs), (ours, ours), (theirs, theirs)))
-    return float((shared / (own * other).sqrt().clamp(min=1e-6)).mean())
-
-
-def rank_correlation(one: torch.Tensor, other: torch.Tensor, where: torch.Tensor) -> float:
-    """Spearman's, of two images (D, H, W) on the processor, where a mask says; 0 where nothing can be said."""
-    pairs = np.stack([image[where].float().numpy() for image in (one, other)])
-    pairs = pairs[:, :: max(1, pairs.shape[1] // RANKED)]
-    if pairs.shape[1] < 2 or (pairs.min(1) == pairs.max(1)).any():
-        return 0.0
-    return float(stats.spearmanr(*pairs).statistic)
-
-
-def histogram_distance(one: torch.Tensor, other: torch.Tensor) -> float:
-    """Mean difference of two images' scaled intensities at equal shares of the voxels that are not air, 0 to 1."""
-    shares = []
-    for image in (one, other):
-        values = image.flatten()[:: max(1, image.numel() // RANKED)].float().numpy()
-        low, high = np.percentile(values, (2, 98))
-        scaled = ((values - low) / max(high - low, 1e-6)).clip(0, 1)
-        tissue = scaled[scaled > AIR]
-        shares.append(np.quantile(tissue, np.linspace(0.02, 0.98, 49)) if len(tissue) else np.zeros(49))
-    return float(np.abs(shares[0] - shares[1]).mean())
-
-
 def displaced(field: torch.Tensor, query: Described, places: torch.Tensor) -> torch.Tensor:
     """Displacements (3, ...) in mm at places (3, ...) of the query; those of its edge beyond it."""
     first = query.corner + query.spacing / 2
     span = query.spacing * (query.spacing.new_tensor(query.weight.shape) - 1).clamp(min=1)
-    where = 2 * (places - _along(first)) / _along(span) - 1
+    where = 2 * (places - along(first)) / along(span) - 1
     grid = where.flip(0).movedim(0, -1)[None]
     return F.grid_sample(field[None], grid, padding_mode="border", align_corners=True)[0]
 
@@ -270,7 +170,3 @@ def _spread(field: torch.Tensor, sides: list[int]) -> torch.Tensor:
 
 def _smoothed(field: torch.Tensor) -> torch.Tensor:
     return F.avg_pool3d(field, 3, stride=1, padding=1, count_include_pad=False)
-
-
-def _along(vector: torch.Tensor) -> torch.Tensor:
-    return vector[:, None, None, None]

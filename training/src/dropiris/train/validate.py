@@ -104,14 +104,15 @@ def validate_rendered(
 
 
 def validate_iris(
-    segmenter: IrisSegmenter, dataset: Dataset, cases: Sequence[Case], references: Sequence[Case]
+    segmenter: IrisSegmenter, dataset: Dataset, cases: Sequence[Case], references: Sequence[Case], align: bool = True
 ) -> Scores:
-    """One-shot Dice per structure: every case with each reference alone, which is not aligned with it."""
+    """One-shot Dice per structure: every case with each reference alone, aligned with it or not."""
     scores = Scores()
-    for reference in references:
-        task = segmenter.encode([as_reference(dataset, reference)])
+    for each in references:
+        reference = as_reference(dataset, each)
+        task, atlases = segmenter.encode([reference]), [segmenter.atlas(reference)] if align else []
         for case in cases:
-            dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task))
+            dice = dice_per_structure(dataset, case, partial(segmenter.segment, task=task, atlases=atlases))
             asked = {s.name for s in task.structures}
             scores.add(case.name, {name: value for name, value in dice.items() if name in asked})
     return scores

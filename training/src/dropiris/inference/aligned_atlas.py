@@ -1,0 +1,96 @@
+"""Where an aligned reference has its structures in a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from dropiris.inference.described import Described, sample, voxel_places
+from dropiris.inference.registration import Map, displaced
+
+if TYPE_CHECKING:
+    from dropiris.inference.atlas import Atlas
+
+Box = tuple[np.ndarray, np.ndarray]  # low and high corner (3,), mm along a scan's canonical axes
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedAtlas:
+    """An atlas in a scan.
+
+    Attributes
+    ----------
+    near : Described
+        The part of the scan that was aligned.
+    affine : callable
+        Takes places in mm of the scan to those of the reference.
+    field : Tensor (3, d, h, w)
+        Added to that, see :func:`~dropiris.inference.registration.fit_field`.
+    believed : float
+        0 to 1: how far to believe it.
+    likeness : float
+        Correlation of aligned descriptors.
+    contrast : float
+        Rank correlation of aligned intensities in both foregrounds: near 1 in scans of one contrast, less in others.
+    """
+
+    atlas: Atlas
+    near: Described
+    affine: Map
+    field: torch.Tensor
+    believed: float
+    likeness: float
+    contrast: float
+
+    @cached_property
+    def _where(self) -> torch.Tensor:
+        """Where the voxels of the aligned part lie in the reference, mm."""
+        places = self.near.places()
+        return self.affine(places) + displaced(self.field, self.near, places)
+
+    def box(self, name: str) -> Box | None:
+        """Where the scan has a structure; None where it does not."""
+        return taken_to(self.near, self._where, *self.atlas.extent(name))
+
+    def masks(self, names: Sequence[str], spacing: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The named masks (K, D, H, W) in 0..1 for voxels of this size (mm): averaged, where theirs are finer."""
+        atlas, like = self.atlas, self.near.spacing
+        ratio = max(1, round(spacing / float(atlas.spacing.mean())))
+        chosen = [atlas.masks[atlas.names.index(name)][None].to(like) / 255 for name in names]
+        if ratio > 1:
+            chosen = [F.avg_pool3d(mask, ratio, ceil_mode=True, count_include_pad=False) for mask in chosen]
+        return torch.stack(chosen)[:, 0], atlas.spacing.to(like) * ratio
+
+    def places(
+        self, masks: tuple[torch.Tensor, torch.Tensor], shape: tuple[int, ...], spacing: Sequence[float],
+        corner: Sequence[float],
+    ) -> torch.Tensor:  # fmt: skip
+        """Share of each voxel that structures cover, (K, D, H, W) in 0..1, on a grid along the scan's canonical axes.
+
+        Parameters
+        ----------
+        masks
+            What :meth:`masks` gives.
+        shape, spacing, corner
+            Voxels; voxel size and the first voxel's outer corner in mm of the scan.
+        """
+        values, size = masks
+        where = voxel_places(shape, size.new_tensor(spacing), size.new_tensor(corner))
+        reference = self.affine(where) + displaced(self.field, self.near, where)
+        return sample(values, size, self.atlas.corner.to(size), reference)
+
+
+def taken_to(query: Described, where: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> Box | None:
+    """Of a query's voxels that lie at ``where`` (3, D, H, W) of a reference, those from ``low`` to ``high``."""
+    low, high = (corner.to(where)[:, None, None, None] for corner in (low, high))
+    close = ((where > low) & (where < high)).all(0)
+    if not close.any():
+        return None
+    inside, half = query.places()[:, close].cpu(), query.spacing.cpu()[:, None] / 2
+    return (inside - half).amin(1).numpy(), (inside + half).amax(1).numpy()
