@@ -1,6 +1,7 @@
 """A labelled reference is found again in a moved, bent, differently bright scan; what is unlike it is not believed."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from scipy import ndimage
 from dropiris.errors import Cancelled
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference.aligned_atlas import AlignedAtlas
+from dropiris.inference.aligned_check import MovedBack, moved_back
+from dropiris.inference.aligning import align_all, evenly
 from dropiris.inference.atlas import Atlas
 from dropiris.inference.described import Described
 from dropiris.inference.devices import choose_device
-from dropiris.inference.places import Places, align_all, evenly
+from dropiris.inference.places import Places
 from dropiris.inference.preparation import prepare
 from dropiris.inference.reference_windows import SeenReference, load_reference, save_reference
 from dropiris.inference.registration import best_shift
@@ -142,7 +145,7 @@ def test_too_little_memory_on_a_graphics_card_is_no_end(monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Atlas, "align", align)
-    monkeypatch.setattr("dropiris.inference.places.free_cache", lambda device: None)
+    monkeypatch.setattr("dropiris.inference.aligning.free_cache", lambda device: None)
     atlas, device = Atlas.of(reference(), RULE), replace(choose_device("cpu"), torch_device="cuda:0")
     align_all([atlas, atlas], body()[0], RULE, device, said.append, None, 0.3)
     assert devices == ["cuda:0", "cpu", "cpu"]
@@ -187,3 +190,39 @@ def test_a_small_structure_in_a_large_scan_takes_no_gigabytes(monkeypatch):
 def test_few_of_many_are_aligned():
     assert evenly(range(2)) == [0, 1]
     assert evenly(range(9)) == [0, 3, 6]
+
+
+def back_on(labels: np.ndarray, scan: Volume) -> dict[str, MovedBack]:
+    """What the alignment says of a result, by the reference."""
+    own = (LabelMap(labels, scan.affine, (Structure(1, "liver"), Structure(2, "spleen"))),)
+    known = SimpleNamespace(known=lambda tokens: torch.zeros(1, 2))
+    segmenter = SimpleNamespace(
+        atlas=lambda result: Atlas.of(result, RULE), scorer=SimpleNamespace(iris=known), device=choose_device("cpu")
+    )
+    task = SimpleNamespace(tokens=np.zeros((2, 1, 1), np.float32), names=("liver", "spleen"))
+    atlas = Atlas.of(reference(), RULE)
+    return moved_back(segmenter, Reference(scan, own), task, [atlas], lambda _: None, None, "Checking")
+
+
+def test_a_true_result_comes_back_and_a_wrong_one_does_not():
+    scan, truth = body(shift=(4, -5, 3))
+    back = back_on(truth, scan)
+    assert min(back["liver"].dice, back["spleen"].dice) > 0.8
+    assert min(back["liver"].counts, back["spleen"].counts) > 0.9  # the decoder knows neither
+    exchanged = back_on(np.choose(truth, [0, 2, 1]).astype(np.uint8), scan)
+    assert max(exchanged["liver"].dice, exchanged["spleen"].dice) < 0.2
+
+
+def test_what_the_scan_does_not_show_does_not_count():
+    """The scan ends in the middle of the liver: half of it there, and half of the reference's, is a whole match."""
+    scan, truth = body()
+    half = Volume(np.ascontiguousarray(scan.array[:, :, 27:]), scan.affine.copy(), "half")
+    half.affine[2, 3] = 27 * 3.0
+    back = back_on(np.ascontiguousarray(truth[:, :, 27:]), half)
+    assert back["liver"].dice > 0.75
+
+
+def test_the_way_back_counts_where_the_decoder_does_not():
+    assert MovedBack(0.8, 0.0).beside(0.3) == 0.3
+    assert MovedBack(0.8, 1.0).beside(0.3) == 0.8
+    assert MovedBack(0.8, 0.5).beside(0.3) == pytest.approx(0.55)

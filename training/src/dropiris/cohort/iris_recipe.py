@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from dropiris.progress import ProgressCallback, ignore_progress
 
 if TYPE_CHECKING:
     from dropiris.inference import IrisSegmenter, TaskEmbedding
+    from dropiris.inference.atlas import Atlas
     from dropiris.inference.reference_windows import SeenReference
     from dropiris.volume import Reference
 
@@ -58,7 +60,7 @@ class IrisRecipe:
     def open(self, progress: ProgressCallback = ignore_progress) -> Station:
         from dropiris.files.reference_files import read_references
         from dropiris.inference import IrisSegmenter, average, segment_with_strategy
-        from dropiris.inference.places import evenly
+        from dropiris.inference.aligning import evenly
         from dropiris.inference.reverse_check import reverse_check
         from dropiris.inference.task_embedding import TaskEmbedding
 
@@ -68,19 +70,26 @@ class IrisRecipe:
             tasks = [remembered_task(bundle, self.classes)]
         references = read_references(self.references, self.structures)
         segmenter = IrisSegmenter(bundle, device=self.device)
-        seen: list[SeenReference] = []
-        if references:
-            tasks, seen = encode_each(segmenter, references, self.trust, progress)
         way = self.strategy
         used = references[:1] if way == ONE_SHOT else references
-        atlases = [segmenter.atlas(reference) for reference in evenly(used)] if self.align else []
+        atlases = {id(reference): segmenter.atlas(reference) for reference in evenly(used)} if self.align else {}
+        seen: list[SeenReference] = []
+        if references:
+            tasks, seen = encode_each(segmenter, references, self.trust, atlases, progress)
         if way == TUNE:
             tasks, way = [tuned(segmenter, tasks, references, progress)], ONE_SHOT
         mean = average(tasks[:1] if way == ONE_SHOT else tasks)
         spacing = dict(zip(mean.names, mean.spacing.tolist(), strict=True))
         return Station(
             lambda volume, report, cancel: segment_with_strategy(
-                segmenter, volume, tasks, way, self.structures, progress=report, cancel=cancel, atlases=atlases
+                segmenter,
+                volume,
+                tasks,
+                way,
+                self.structures,
+                progress=report,
+                cancel=cancel,
+                atlases=[*atlases.values()],
             ),
             bundle.card,
             str(segmenter.device),
@@ -98,11 +107,15 @@ def remembered_task(bundle: Bundle, classes: tuple[str, ...]) -> TaskEmbedding:
 
 
 def encode_each(
-    segmenter: IrisSegmenter, references: list[Reference], keep: bool, progress: ProgressCallback
+    segmenter: IrisSegmenter,
+    references: list[Reference],
+    keep: bool,
+    atlases: Mapping[int, Atlas],
+    progress: ProgressCallback,
 ) -> tuple[list[TaskEmbedding], list[SeenReference]]:
     """One task per reference, all at one working spacing per structure, so that they can be averaged or compared.
 
-    ``keep`` also gives what a check of results needs of each.
+    ``keep`` also gives what a check of results needs of each; ``atlases`` of those that are aligned, by their ``id``.
     """
     from dropiris.inference.reverse_check import see
 
@@ -112,7 +125,7 @@ def encode_each(
         windows = segmenter.reference_windows(reference, {s.name: spacing[s.name] for s in reference.structures})
         tasks.append(segmenter.encode_windows(windows, reference.structures, reference.volume.name, progress))
         if keep:
-            seen.append(see(segmenter, tasks[-1], windows))
+            seen.append(see(segmenter, tasks[-1], windows, atlases.get(id(reference))))
     return tasks, seen
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from dropiris.inference.described import Described, sample, voxel_places
 from dropiris.inference.registration import Map, displaced
@@ -59,13 +58,9 @@ class AlignedAtlas:
         return taken_to(self.near, self._where, *self.atlas.extent(name))
 
     def masks(self, names: Sequence[str], spacing: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The named masks (K, D, H, W) in 0..1 for voxels of this size (mm): averaged, where theirs are finer."""
-        atlas, like = self.atlas, self.near.spacing
-        ratio = max(1, round(spacing / float(atlas.spacing.mean())))
-        chosen = [atlas.masks[atlas.names.index(name)][None].to(like) / 255 for name in names]
-        if ratio > 1:
-            chosen = [F.avg_pool3d(mask, ratio, ceil_mode=True, count_include_pad=False) for mask in chosen]
-        return torch.stack(chosen)[:, 0], atlas.spacing.to(like) * ratio
+        """The named masks (K, D, H, W) in 0..1 for voxels of this size (mm), see :meth:`Atlas.coarser`."""
+        values, size = self.atlas.coarser(names, spacing)
+        return values.to(self.near.spacing), size.to(self.near.spacing)
 
     def places(
         self, masks: tuple[torch.Tensor, torch.Tensor], shape: tuple[int, ...], spacing: Sequence[float],
@@ -81,9 +76,19 @@ class AlignedAtlas:
             Voxels; voxel size and the first voxel's outer corner in mm of the scan.
         """
         values, size = masks
-        where = voxel_places(shape, size.new_tensor(spacing), size.new_tensor(corner))
-        reference = self.affine(where) + displaced(self.field, self.near, where)
-        return sample(values, size, self.atlas.corner.to(size), reference)
+        return sample(values, size, self.atlas.corner.to(size), self._taken(shape, spacing, corner))
+
+    def shown(self, shape: tuple[int, ...], spacing: Sequence[float], corner: Sequence[float]) -> torch.Tensor:
+        """Which voxels (D, H, W) of such a grid lie inside the reference, whose scan may end before."""
+        whole, where = self.atlas.whole, self._taken(shape, spacing, corner)
+        size = (whole.spacing * whole.spacing.new_tensor(whole.image.shape)).to(where)[:, None, None, None]
+        return ((where > 0) & (where < size)).all(0)
+
+    def _taken(self, shape: tuple[int, ...], spacing: Sequence[float], corner: Sequence[float]) -> torch.Tensor:
+        """Where the voxels of a grid lie in the reference (3, D, H, W), mm."""
+        like = self.near.spacing
+        where = voxel_places(shape, like.new_tensor(spacing), like.new_tensor(corner))
+        return self.affine(where) + displaced(self.field, self.near, where)
 
 
 def taken_to(query: Described, where: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> Box | None:

@@ -7,11 +7,12 @@ weighs both (:mod:`dropiris.networks.iris_place`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference.aligned_atlas import AlignedAtlas, Box, taken_to
@@ -108,47 +109,63 @@ class Atlas:
 
     def align(self, scan: Volume, rule: IntensityRule, device: str, step: Step) -> AlignedAtlas | None:
         """Find the reference's structures in a scan; None where they lie outside it. ``step`` is called all along."""
-        with torch.inference_mode(False), torch.enable_grad():
-            return self._align(scan, rule, device, step)
-
-    def _align(self, scan: Volume, rule: IntensityRule, device: str, step: Step) -> AlignedAtlas | None:
         size = float(self.whole.spacing.mean())
         spacing = max(size, spacing_for(extent_of(scan), LARGEST, size))
         grid, whole = View.of(scan, rule, spacing)
-        ours = self.whole.resized(spacing).described(device)
-        theirs = whole.described(device)
-        rotation = torch.linalg.solve(self.axes, axes_of(grid)).to(ours.spacing)
-        matrix, shift = fit_affine(ours, theirs, rotation, step)
 
-        def affine(places: torch.Tensor) -> torch.Tensor:
-            return (matrix @ places.flatten(1) + shift[:, None]).view_as(places)
+        def near(box: Box) -> View:
+            return View.of(scan, rule, float(self.near.spacing.mean()))[1].part(*box)
 
-        box = self._seen(theirs, affine)
-        if box is None:
-            return None
-        _, all_of_it = View.of(scan, rule, float(self.near.spacing.mean()))
-        part = all_of_it.part(*box)
-        near, ours = part.described(device), self.near.described(device)
-        field = fit_field(ours, near, affine, step)
-        where = near.places()
-        where = affine(where) + displaced(field, near, where)
+        return self._align(self.whole.resized(spacing), whole, axes_of(grid), near, device, step)
+
+    def align_with(self, other: Atlas, device: str, step: Step) -> AlignedAtlas | None:
+        """Find its structures in what another atlas keeps of its reference."""
+        fine = other.near.resized(float(self.near.spacing.mean()))
+        ours = self.whole.resized(float(other.whole.spacing.mean()))
+        return self._align(ours, other.whole, other.axes, lambda box: fine, device, step)
+
+    def _align(
+        self, own: View, whole: View, axes: torch.Tensor, near_of: Callable[[Box], View], device: str, step: Step
+    ) -> AlignedAtlas | None:
+        with torch.inference_mode(False), torch.enable_grad():
+            ours, theirs = own.described(device), whole.described(device)
+            rotation = torch.linalg.solve(self.axes, axes).to(ours.spacing)
+            matrix, shift = fit_affine(ours, theirs, rotation, step)
+
+            def affine(places: torch.Tensor) -> torch.Tensor:
+                return (matrix @ places.flatten(1) + shift[:, None]).view_as(places)
+
+            box = self._seen(theirs, affine)
+            if box is None:
+                return None
+            part = near_of(box)
+            near, ours = part.described(device), self.near.described(device)
+            field = fit_field(ours, near, affine, step)
+            where = near.places()
+            where = affine(where) + displaced(field, near, where)
         alike = likeness(ours, near, where)
-        distance = histogram_distance(self.whole.image, all_of_it.image)
-        sooner = SOONER * np.interp(distance, UNLIKE, (0, 1))
+        sooner = SOONER * np.interp(histogram_distance(self.whole.image, whole.image), UNLIKE, (0, 1))
         believed = float(np.interp(alike + sooner, BELIEVED, (0, 1)))
         if not believed:
             return None
         image = sample(self.near.image[None].to(where), ours.spacing, ours.corner, where)[0]
         both = sample(ours.weight[None], ours.spacing, ours.corner, where)[0] * near.weight > 0.5
-        return AlignedAtlas(
-            self, near, affine, field, believed, alike, rank_correlation(image.cpu(), part.image, both.cpu())
-        )
+        contrast = rank_correlation(image.cpu(), part.image.float(), both.cpu())
+        return AlignedAtlas(self, near, affine, field, believed, alike, contrast)
 
     def _seen(self, query: Described, affine: Map) -> Box | None:
         """What an affine map takes to the structures or near them."""
         low, high = self.extent()
         margin = MARGIN * (high - low).max()
         return taken_to(query, affine(query.places()), low - margin, high + margin)
+
+    def coarser(self, names: Sequence[str], spacing: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masks (K, D, H, W) in 0..1, averaged to voxels of about this size (mm) where theirs are finer; their size."""
+        ratio = max(1, round(spacing / float(self.spacing.mean())))
+        chosen = [self.masks[self.names.index(name)][None].float() / 255 for name in names]
+        if ratio > 1:
+            chosen = [F.avg_pool3d(mask, ratio, ceil_mode=True, count_include_pad=False) for mask in chosen]
+        return torch.stack(chosen)[:, 0], self.spacing * ratio
 
     def extent(self, name: str | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Low and high corner (3,) of a structure, or of all, mm in the reference."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dropiris.errors import DeviceError, InputError, ModelError
+from dropiris.inference.aligning import align_all
 from dropiris.inference.atlas import Atlas
 from dropiris.inference.decisions import largest_positive
 from dropiris.inference.devices import Device, choose_device, free_cache, is_out_of_memory
@@ -17,7 +18,7 @@ from dropiris.inference.foreground import find_foreground
 from dropiris.inference.iris_scorer import IrisScorer
 from dropiris.inference.loading import check_channels, check_window, load_extractor, load_network
 from dropiris.inference.memory import read_memory
-from dropiris.inference.places import Places, align_all
+from dropiris.inference.places import Places
 from dropiris.inference.preparation import prepare
 from dropiris.inference.reference_crops import PlacedMask, cut_image, place_mask, plan_crops
 from dropiris.inference.reference_windows import ReferenceWindow

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,59 +14,9 @@ from torch.nn import functional as F
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference import appearance
 from dropiris.inference.aligned_atlas import AlignedAtlas
-from dropiris.inference.atlas import Atlas
-from dropiris.inference.devices import Device, free_cache, is_out_of_memory
-from dropiris.intensity import IntensityRule
 from dropiris.networks.iris_place import SURE, Place
-from dropiris.progress import CancelToken, Progress, ProgressCallback
-from dropiris.volume import Volume
 
-MOST = 3  # references that are aligned: each costs as much as a few windows
-T = TypeVar("T")
-STAGE = "Aligning the reference"
 NO_ODDS = math.log(SURE / (1 - SURE))  # far from a structure
-
-
-def align_all(
-    atlases: Sequence[Atlas], scan: Volume, rule: IntensityRule, device: Device,
-    progress: ProgressCallback, cancel: CancelToken | None, until: float,
-) -> list[AlignedAtlas]:  # fmt: skip
-    """Those references, of :data:`MOST` evenly spread ones, that can be aligned with a scan.
-
-    ``until`` is the progress when all is done.
-    """
-    chosen = evenly(atlases)
-    count = len(chosen)
-    # MPS has no trilinear sampling in three dimensions
-    where = device.torch_device if device.torch_device.startswith("cuda") else "cpu"
-    found = []
-    for n, atlas in enumerate(chosen):
-        progress(Progress(STAGE, until * n / count))
-
-        def step() -> None:
-            if cancel is not None:
-                cancel.raise_if_cancelled()
-
-        try:
-            found.append(atlas.align(scan, rule, where, step))
-            continue
-        except Exception as problem:
-            if where == "cpu" or not is_out_of_memory(problem):
-                raise
-        # outside the handler, which would keep the failed call's tensors alive
-        free_cache(where)
-        message = f"Not enough memory on {where}; the reference is aligned on the processor, which is slower."
-        progress(Progress(STAGE, until * n / count, message=message))
-        where = "cpu"
-        found.append(atlas.align(scan, rule, where, step))
-    progress(Progress(STAGE, until))
-    return [aligned for aligned in found if aligned is not None]
-
-
-def evenly(many: Sequence[T]) -> list[T]:
-    """At most :data:`MOST` of many, evenly spread: which ones does not change from scan to scan."""
-    count = min(MOST, len(many))
-    return [many[n * len(many) // count] for n in range(count)]
 
 
 @dataclass(frozen=True, eq=False)

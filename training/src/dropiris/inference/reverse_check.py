@@ -6,9 +6,13 @@ The scan is encoded with its own result as if that were true. This embedding the
   in the place of their classifiers, as a share of what the reference's own embedding reaches there;
 - the scan itself, which must give the result again.
 
-The lower of both counts. The way back alone does not tell enough: a network knows the structures it was trained on too
-well, and finds them from a wrong example. It costs a few windows: no pass over either scan. What was measured stands
-in training/RESULTS.md.
+The lower of both counts. Where the reference was aligned with the scan, and the alignment made the result rather than
+the network, a third way counts instead: the result's own labels, moved onto the reference
+(:mod:`dropiris.inference.aligned_check`).
+
+The way back alone does not tell enough: a network knows the structures it was trained on too
+well, and finds them from a wrong example. It costs a few windows and an alignment: no pass over either scan. What was
+measured stands in training/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from dropiris.inference.aligned_check import MovedBack, moved_back
 from dropiris.inference.atlas import Atlas
 from dropiris.inference.decisions import largest_positive
 from dropiris.inference.iris_segmenter import IrisSegmenter
@@ -70,8 +75,12 @@ def reverse_check(
     parts: dict[str, dict[str, float]] = {}
     if checked:
         result = Reference(volume, (LabelMap(labels.array, labels.affine, checked),))
-        parts = _both_ways(segmenter, result, spacing, references, progress, cancel)
-        values.update({name: min(ways.values()) for name, ways in parts.items()})
+        parts, moved = _ways(segmenter, result, spacing, references, progress, cancel)
+        for name, ways in parts.items():
+            values[name] = min(ways.values())
+            if name in moved:
+                values[name] = moved[name].beside(min(ways.values()))
+                ways["aligned"] = moved[name].dice
     progress(Progress(STAGE, 1.0))
     unchecked = [name for name in names if name not in known]
     why = f"{', '.join(unchecked)} cannot be checked: {NO_IMAGE}." if unchecked else ""
@@ -85,21 +94,23 @@ def see(
     return SeenReference(windows, segment_back(segmenter, task, windows), atlas)
 
 
-def _both_ways(
+def _ways(
     segmenter: IrisSegmenter, result: Reference, spacing: Mapping[str, float], references: Sequence[SeenReference],
     progress: ProgressCallback, cancel: CancelToken | None,
-) -> dict[str, dict[str, float]]:  # fmt: skip
-    """How much of the best reference, and of the result itself, each structure of a result leads back to."""
+) -> tuple[dict[str, dict[str, float]], dict[str, MovedBack]]:  # fmt: skip
+    """How much of the best reference, and of the result itself, each structure leads back to; and where it is moved."""
     progress(Progress(STAGE))
     windows = segmenter.reference_windows(result, {s.name: spacing[s.name] for s in result.structures})
     task = segmenter.encode_windows(windows, result.structures, cancel=cancel)
     again = segment_back(segmenter, task, windows, cancel)
     best = dict.fromkeys(again, 0.0)
     for n, reference in enumerate(references):
-        progress(Progress(STAGE, (n + 1) / (len(references) + 1)))
+        progress(Progress(STAGE, 0.5 * (n + 1) / (len(references) + 1)))
         for name, dice in segment_back(segmenter, task, reference.windows, cancel).items():
             best[name] = max(best[name], min(1.0, dice / max(reference.own[name], 1e-6)))
-    return {name: {"reference": best[name], "scan": again[name]} for name in again}
+    atlases = [reference.atlas for reference in references if reference.atlas is not None]
+    moved = moved_back(segmenter, result, task, atlases, progress, cancel, STAGE) if atlases else {}
+    return {name: {"reference": best[name], "scan": again[name]} for name in again}, moved
 
 
 def segment_back(

@@ -108,7 +108,7 @@ class Iris(nn.Module):
         logits, image, tokens = self._decode(query, own)
         if self.closed_form is None or self.refinement is None:
             return logits
-        known = decoder_share(self.closed_form.decoded(weights))[..., None, None, None].to(logits.dtype)
+        known = self.known(task)[..., None, None, None].to(logits.dtype)
         if not self.training and bool((known == 1).all()):
             return logits
         image = torch.cat([image, query.seen.to(image.dtype)], dim=1)
@@ -120,10 +120,14 @@ class Iris(nn.Module):
     def _decode_with(self, query: ImageFeatures, task: torch.Tensor, place: Place) -> torch.Tensor:
         own, weights = task[:, :, : self.own_tokens], task[:, :, self.own_tokens :]
         logits = self._decode(query, own)[0]
+        scores = None if self.closed_form is None else self.closed_form(query.seen, weights)
+        return with_place(logits, self.known(task), scores, place)
+
+    def known(self, task: torch.Tensor) -> torch.Tensor:
+        """How far the decoder knows each class of a task embedding (B, K, tokens, C), 0..1: (B, K)."""
         if self.closed_form is None:
-            return with_place(logits, logits.new_ones(logits.shape[:2]), None, place)
-        known = decoder_share(self.closed_form.decoded(weights))
-        return with_place(logits, known, self.closed_form(query.seen, weights), place)
+            return task.new_ones(task.shape[:2])
+        return decoder_share(self.closed_form.decoded(task[:, :, self.own_tokens :]))
 
     def _decode(self, query: ImageFeatures, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The paper's masks and the prior: logits (B, K, D, H, W), features (B, b, D, H, W), class tokens (B, K, C)."""

@@ -68,7 +68,7 @@ def with_place(decoded: torch.Tensor, known: torch.Tensor, scores: torch.Tensor 
     place : Place
     """
     odds = place.odds.to(decoded.dtype)
-    worth = known * _ramp(place.contrast, *SAME_CONTRAST) * (1 - _ramp(place.likeness, *BETTER))
+    worth = decoder_weight(known, place.likeness, place.contrast)
     worth = worth * _ramp(agreement(decoded, place.share), *AGREED)
     other = odds
     if scores is not None:
@@ -76,6 +76,11 @@ def with_place(decoded: torch.Tensor, known: torch.Tensor, scores: torch.Tensor 
         other = odds + _each(agreed, decoded) * scores.to(decoded.dtype)
     worth = _each(worth, decoded)
     return worth * (decoded + BESIDE * odds) + (1 - worth) * other
+
+
+def decoder_weight(known: torch.Tensor, likeness: torch.Tensor, contrast: torch.Tensor) -> torch.Tensor:
+    """How far to believe a decoder, 0..1, by how far it knows a structure and by what the alignment says."""
+    return known * _ramp(contrast, *SAME_CONTRAST) * (1 - _ramp(likeness, *BETTER))
 
 
 def agreement(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
