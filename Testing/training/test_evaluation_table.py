@@ -125,6 +125,16 @@ def test_scores_are_means_of_structures_and_intervals_draw_queries(recipes):
     assert recipes["scores"].score(pairs, ["small"])[1] is None  # one query
 
 
+def test_a_card_names_the_references_of_scans_that_training_does_not_measure(recipes, data, task):
+    pair = recipes["scores"].PairScore("r", "q1", {"big": 0.8, "small": 0.2}, 1.0, 1.0)
+    rows = recipes["scores"].card_rows(task, [pair, replace(pair, reference="s", dice={"big": 0.6})], data)
+    assert [(row["structure"], row["value"], row["cases"]) for row in rows] == [
+        ("big", 0.7, 2), ("small", 0.2, 1), ("mean", 0.45, 2)
+    ]  # fmt: skip
+    assert {row["dataset"] for row in rows} == {"DatasetB (Ts)"}
+    assert {row["note"] for row in rows} == {"one reference of DatasetA, aligned; mean over 2 references"}
+
+
 def test_references_are_no_queries_of_their_own_task(recipes, data):
     task = recipes["tasks"].IrisTask("self", "Self", SOURCE, SOURCE, 1, 6)
     _, references, _, queries = task.open(data)

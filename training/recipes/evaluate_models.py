@@ -17,7 +17,7 @@ import dropgen_scores
 import iris_table
 from baselines import CentredMask, Registration
 from card_check import differences, rows_again, unlisted
-from iris_scores import IrisModel, Method, NotInstalled, PairScore, measure
+from iris_scores import IrisModel, Method, NotInstalled, PairScore, card_rows, measure
 from iris_tasks import TASKS, IrisTask
 from train_models import ROOT, read_recipe, recipe_file
 
@@ -96,7 +96,7 @@ def compare(
 
 
 def examine(bundle: Bundle, chosen: argparse.Namespace) -> list[str]:
-    """Reports of a DropGen model, and what on a card does not come out again."""
+    """Scores beside those of training, and what on a card does not come out again."""
     config = recipe_of(bundle, chosen.data)
     rows = []
     if bundle.card.method == "dropgen":
@@ -106,6 +106,12 @@ def examine(bundle: Bundle, chosen: argparse.Namespace) -> list[str]:
             rows += dropgen_scores.card_rows(task, summary)
             low, high = summary["overall"]["dice"]["interval"] or (float("nan"), float("nan"))
             print(f"{bundle.card.name} on {task.scored_as}: Dice {rows[-1]['value']:.3f} [{low:.2f}, {high:.2f}]")
+    if bundle.card.method == "iris":
+        # training measures validation splits itself
+        for task in [task for task in TASKS if task.name in chosen.tasks and task.queries[1] != "Val"]:
+            if task.available(chosen.data):
+                pairs = measure(IrisModel(bundle, chosen.device), task, chosen.data, chosen.reports / "iris")
+                rows += card_rows(task, pairs, chosen.data)
     if chosen.write and (new := unlisted(bundle.card.scores, rows)):
         change_card(bundle.folder, scores=[*bundle.card.scores, *new])
         bundle = Bundle.open(bundle.folder)

@@ -19,7 +19,7 @@ from dropiris.evaluate.intervals import Interval, structures_interval, structure
 from dropiris.evaluate.report import write_all
 from dropiris.inference import IrisSegmenter
 from dropiris.models.bundle import Bundle
-from dropiris.train.validate import as_reference, dice_per_structure
+from dropiris.train.validate import Scores, as_card_scores, as_reference, dice_per_structure
 from dropiris.volume import LabelMap, Reference, Volume
 
 
@@ -166,6 +166,16 @@ def score(pairs: Sequence[PairScore], structures: Sequence[str] | None = None) -
     # drawing the one query that lacks a structure would compare other structures, not other scans
     sure = len(queries) > 2 or np.isfinite(by_query).all()
     return float(structures_mean(table)), structures_interval(by_query) if sure else None
+
+
+def card_rows(task: IrisTask, pairs: Sequence[PairScore], data: Path) -> list[dict[str, Any]]:
+    """Rows of a model card, of a model's pairs with the reference aligned."""
+    scores = Scores()
+    for pair in pairs:
+        scores.add(pair.query, pair.dice)
+    count = len({pair.reference for pair in pairs})
+    note = f"one reference of {task.references[0]}, aligned; mean over {count} references"
+    return as_card_scores(Dataset.open(data / task.queries[0]), task.queries[1], scores, note)
 
 
 def _mean(dice: dict[str, float]) -> float:
