@@ -1,11 +1,12 @@
 """Pictures of what the models that ship get wrong: ``failures.png`` in each bundle, and what its card says of it.
 
-Run it with ``python training/demo/model_failures.py`` after the models were trained anew. Everything is shown on the
-ICBM152 template, whose licence lets it be copied and changed; the README names its source.
+Run it with ``python training/demo/model_failures.py [MODEL ...]`` after models were trained anew. Everything is shown
+on the ICBM152 template, whose licence lets it be copied and changed; the README names its source.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -62,9 +63,10 @@ def iris(head: Volume) -> Failure:
     """A scan without what the reference shows."""
     segmenter = IrisSegmenter(Bundle.open(MODELS / "iris-general"), "cpu")
     reference = segmented_crop(head)
-    task = segmenter.encode([Reference(crop_of(head), (reference,))])
+    example = Reference(crop_of(head), (reference,))
+    task = segmenter.encode([example])
     elsewhere = crop(head, (0.0, -65.0, -30.0), CROP, "cerebellum")
-    found = segmenter.segment(elsewhere, task)
+    found = segmenter.segment(elsewhere, task, atlases=[segmenter.atlas(example)])
     return (
         "Shown a hippocampus and asked for one where there is none, in a piece of the cerebellum, it marks "
         f"{millilitres(found):.1f} mL; a hippocampus has about {millilitres(reference):.0f} mL. Left: the reference; "
@@ -144,8 +146,8 @@ def main() -> None:
     from matplotlib.image import imsave
 
     head = icbm152()
-    for model, shows in MODELS_SHOWN.items():
-        text, pictures = shows(head)
+    for model in sys.argv[1:] or MODELS_SHOWN:
+        text, pictures = MODELS_SHOWN[model](head)
         gap = np.full((pictures[0].shape[0], 4, 3), 255, np.uint8)
         path = MODELS / model / NAME
         imsave(path, np.hstack([pictures[0], gap, *pictures[1:]]))

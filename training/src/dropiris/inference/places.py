@@ -61,12 +61,8 @@ class Places:
         odds = torch.full_like(share, NO_ODDS)
         for n, one in enumerate(self._found):
             if one is not None:
-                parts = [
-                    _shared(s, side, its + before, len_)
-                    for s, side, its, before, len_ in zip(
-                        start, self.size, one.start, self.before, one.share.shape, strict=True
-                    )
-                ]
+                begins = [its + before for its, before in zip(one.start, self.before, strict=True)]
+                parts = [_shared(*side) for side in zip(start, self.size, begins, one.share.shape, strict=True)]
                 here, there = (tuple(part) for part in zip(*parts, strict=True))
                 share[n][here], odds[n][here] = one.share[there].float(), one.odds[there].float()
         return Place(share, odds, *self._matches)
