@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dropiris.errors import Cancelled
+from dropiris.errors import Cancelled, InputError
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference.aligned_atlas import AlignedAtlas
 from dropiris.inference.aligned_check import MovedBack, moved_back
@@ -175,6 +175,26 @@ def test_windows_know_where_things_are_and_what_no_reference_has():
     assert not first.share[1].any() and (first.odds[1] < -4).all()
     assert dice(first.share[2, 2:].numpy() > 0.5, truth[:30] == 1) > 0.85
     assert dice(first.odds[2, 2:].numpy() > 0, truth[:30] == 1) > 0.9  # the scan itself shows the border
+
+
+def test_a_structure_smaller_than_voxels_of_the_alignment_is_whole(monkeypatch):
+    """As in a reference of the whole body: they are almost three times as large as those that are segmented."""
+    monkeypatch.setattr("dropiris.inference.atlas.FINE", 3000)
+    scan, _ = body()
+    aligned = Atlas.of(reference(), RULE).align(scan, RULE, "cpu", lambda: None)
+    assert float(aligned.near.spacing.mean()) > 5
+    still = replace(aligned, affine=lambda places: places, field=torch.zeros_like(aligned.field))
+    grid, image = prepare(scan, RULE, (2.0,) * 3)
+    found = Places([still], ["spleen"], grid, image, [0, 0, 0], grid.shape)((0, 0, 0)).share[0]
+    every = still.places(still.masks(["spleen"], 2.0), grid.shape, grid.spacing.tolist(), (0, 0, 0))[0]
+    assert torch.equal(found > 0.5, every > 0.5) and bool((found > 0.5).any())
+
+
+def test_an_empty_reference_is_refused():
+    empty = reference()
+    labels = replace(empty.layers[0], array=np.zeros_like(empty.layers[0].array))
+    with pytest.raises(InputError, match="No structure of body is drawn"):
+        Atlas.of(Reference(empty.volume, (labels,)), RULE)
 
 
 def test_a_small_structure_in_a_large_scan_takes_no_gigabytes(monkeypatch):

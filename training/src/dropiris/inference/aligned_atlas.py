@@ -54,8 +54,11 @@ class AlignedAtlas:
         return self.affine(places) + displaced(self.field, self.near, places)
 
     def box(self, name: str) -> Box | None:
-        """Where the scan has a structure; None where it does not."""
-        return taken_to(self.near, self._where, *self.atlas.extent(name))
+        """Where the scan has a structure, to about a voxel of what was aligned; None where it does not."""
+        low, high = self.atlas.extent(name)
+        voxel = float(self.near.spacing.mean())  # a structure may lie between the centres of two
+        found = taken_to(self.near, self._where, low, high)
+        return found or taken_to(self.near, self._where, low - voxel, high + voxel)
 
     def masks(self, names: Sequence[str], spacing: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The named masks (K, D, H, W) in 0..1 for voxels of this size (mm), see :meth:`Atlas.coarser`."""

@@ -1,8 +1,9 @@
 """A result's own way back by alignment: do its labels, moved onto the reference, lie on the structures there?
 
 The scan with its result is aligned with the reference anew, the other way round than when it was segmented, so that a
-wrong alignment does not confirm itself. It counts where the alignment did, see
-:mod:`dropiris.networks.iris_place`: where the decoder made the result, the network's own way back says more.
+wrong alignment does not confirm itself. It counts where the alignment would, see
+:mod:`dropiris.networks.iris_place`: where the decoder knows what the result shows, the network's own way back says
+more.
 """
 
 from __future__ import annotations

@@ -8,12 +8,13 @@ weighs both (:mod:`dropiris.networks.iris_place`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from dropiris.errors import InputError
 from dropiris.geometry import CanonicalGrid
 from dropiris.inference.aligned_atlas import AlignedAtlas, Box, taken_to
 from dropiris.inference.described import Described, sample
@@ -67,13 +68,17 @@ class Atlas:
 
     @classmethod
     def of(cls, reference: Reference, rule: IntensityRule) -> Atlas:
-        """Every structure of a reference; ``rule`` is the model's, for intensities."""
+        """Every structure of a reference; ``rule`` is the model's, for intensities. InputError where all are empty."""
         scan = reference.volume
         finest = 0.9 * max(FINEST, float(min(scan.spacing)))
         grid, whole = View.of(scan, rule, spacing_for(extent_of(scan), COARSE, finest))
         names = tuple(s.name for s in reference.structures)
         placed = [place_mask(grid, reference.mask(name)) for name in names]
         found = [mask for mask in placed if mask is not None]
+        if not found:
+            raise InputError(
+                f"No structure of {scan.name or 'the reference'} is drawn; draw one, or take another scan."
+            )
         voxel = whole.spacing.numpy()
         low = np.min([mask.start for mask in found], axis=0) * voxel
         high = np.max([mask.stop for mask in found], axis=0) * voxel
@@ -120,9 +125,13 @@ class Atlas:
 
     def align_with(self, other: Atlas, device: str, step: Step) -> AlignedAtlas | None:
         """Find its structures in what another atlas keeps of its reference."""
-        fine = other.near.resized(float(self.near.spacing.mean()))
-        ours = self.whole.resized(float(other.whole.spacing.mean()))
-        return self._align(ours, other.whole, other.axes, lambda box: fine, device, step)
+        size, fine = (
+            max(float(ours.spacing.mean()), float(theirs.spacing.mean()))
+            for ours, theirs in ((self.whole, other.whole), (self.near, other.near))
+        )
+        same = replace(self, whole=self.whole.resized(size), near=self.near.resized(fine))
+        near = other.near.resized(fine)
+        return same._align(same.whole, other.whole.resized(size), other.axes, lambda box: near, device, step)
 
     def _align(
         self, own: View, whole: View, axes: torch.Tensor, near_of: Callable[[Box], View], device: str, step: Step

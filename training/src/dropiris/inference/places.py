@@ -88,10 +88,15 @@ class Places:
         spacing = self.grid.spacing
         low, high = np.min([box[0] for _, box in known], axis=0), np.max([box[1] for _, box in known], axis=0)
         start, stop = self._within(np.floor(low / spacing), np.ceil(high / spacing))
-        share = self._mean([one for one, _ in known], name, start, stop)
-        thick = appearance.thickness(share)
-        around = appearance.about(thick)
+        atlases = [one for one, _ in known]
+        share = self._mean(atlases, name, start, stop)
+        thick = min(appearance.thickness(share), *share.shape)  # of what fills its box, no face is seen
+        # the box is known to a voxel of what was aligned
+        beyond = np.ceil(np.max([one.near.spacing.cpu().numpy() for one in atlases], axis=0) / spacing)
+        around = np.maximum(appearance.about(thick), beyond)
         first, last = self._within(start - around, stop + around)
+        start, stop = self._within(start - beyond, stop + beyond)
+        share = self._mean(atlases, name, start, stop)
         wider = [width for a, b in zip((start - first)[::-1], (last - stop)[::-1], strict=True) for width in (a, b)]
         share = F.pad(share, [int(width) for width in wider])
         image = self.image[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
