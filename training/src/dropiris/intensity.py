@@ -103,3 +103,11 @@ def looks_like_ct(volume: Volume) -> bool:
     low, median, high = np.percentile(subset(volume.array, 100_000), [1, 50, 99.5])
     # A crop inside the body holds little air (a spine's first percentile is -205), but always some fat.
     return bool(low <= -100 and -1100 <= median <= 300 and 50 <= high <= 4000 and volume.array.min() >= -5000)
+
+
+def tissue_quantiles(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Intensities scaled from ``low``..``high`` to 0..1 at 49 evenly spread shares of the voxels that are not air."""
+    shares = np.linspace(0.02, 0.98, 49)
+    scaled = np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
+    tissue = scaled[scaled > 0.05]
+    return np.quantile(tissue, shares) if tissue.size else np.zeros(len(shares))

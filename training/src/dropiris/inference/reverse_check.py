@@ -10,9 +10,9 @@ The lower of both counts. Where the reference was aligned with the scan, and the
 the network, a third way counts instead: the result's own labels, moved onto the reference
 (:mod:`dropiris.inference.aligned_check`).
 
-The way back alone does not tell enough: a network knows the structures it was trained on too
-well, and finds them from a wrong example. It costs a few windows and an alignment: no pass over either scan. What was
-measured stands in training/RESULTS.md.
+The way back alone does not tell enough: a network knows the structures it was trained on too well, and finds them from
+a wrong example. It costs a few windows and an alignment: no pass over either scan. What was measured stands in
+training/RESULTS.md.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ import torch
 from scipy import stats
 
 from dropiris.inference.described import Described
+from dropiris.intensity import tissue_quantiles
 
 RANKED = 100_000  # voxels whose intensities are compared
-AIR = 0.05  # of the range of intensities: below it is none of the body
 
 
 def likeness(reference: Described, query: Described, where: torch.Tensor) -> float:
@@ -37,7 +37,5 @@ def histogram_distance(one: torch.Tensor, other: torch.Tensor) -> float:
     for image in (one, other):
         values = image.flatten()[:: max(1, image.numel() // RANKED)].float().numpy()
         low, high = np.percentile(values, (2, 98))
-        scaled = ((values - low) / max(high - low, 1e-6)).clip(0, 1)
-        tissue = scaled[scaled > AIR]
-        shares.append(np.quantile(tissue, np.linspace(0.02, 0.98, 49)) if len(tissue) else np.zeros(49))
+        shares.append(tissue_quantiles(values, low, high))
     return float(np.abs(shares[0] - shares[1]).mean())
